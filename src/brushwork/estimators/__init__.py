@@ -1,0 +1,102 @@
+"""Estimators: they fit rows of maps to classes and answer with probabilities. One file per kind; nothing here knows of images.
+
+An estimator comes in two values: the recipe (settings; `fit`) and what was fitted (arrays; `predict`). Register your own with
+`ESTIMATORS[name] = Recipe` or an entry point of the group "brushwork.estimators".
+"""
+
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brushwork.errors import InputError, unknown
+
+Settings = dict[str, int | float | str | bool]
+
+
+class Fitted(Protocol):
+    """A fitted estimator; its arrays never change."""
+
+    kind: ClassVar[str]
+
+    @property
+    def n_classes(self) -> int: ...
+
+    @property
+    def n_maps(self) -> int: ...
+
+    def predict(self, maps: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Probabilities (n_classes, n) float32 of maps (n_maps, n) float32, written to `out` where it is given. Re-entrant."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that has to be saved."""
+
+    def settings(self) -> Settings: ...
+
+    @classmethod
+    def restore(cls, arrays: dict[str, NDArray[Any]], settings: Settings) -> Self:
+        """The inverse of arrays() and settings(); raises ValueError where they do not fit each other."""
+
+    def importances(self) -> NDArray[np.float32]:
+        """(n_maps,), sum 1: the share of each map in what was learnt."""
+
+
+class Estimator(Protocol):
+    """A recipe: how to fit."""
+
+    def fit(
+        self, rows: NDArray[np.float32], y: NDArray[np.integer], *, n_classes: int, seed: int = 0, threads: int | None = None
+    ) -> Fitted:
+        """rows : (n, n_maps) float32. y : (n,) integers from 0 to n_classes - 1. The same input and seed give the same result."""
+
+
+def _symmetric_forest() -> Any:
+    from brushwork.estimators import symmetric_forest
+
+    return symmetric_forest.SymmetricForest, symmetric_forest.FittedSymmetricForest
+
+
+def _tree_forest() -> Any:
+    from brushwork.estimators import tree_forest
+
+    return None, tree_forest.TreeForest
+
+
+# name -> function that imports (recipe or None, fitted class): importing brushwork compiles and loads nothing
+ESTIMATORS: dict[str, Any] = {"symmetric-forest": _symmetric_forest, "tree-forest": _tree_forest}
+
+
+def load_plugins() -> None:
+    """Register the estimators that other packages declare."""
+    for entry in entry_points(group="brushwork.estimators"):
+        ESTIMATORS.setdefault(entry.name, entry.load())
+
+
+def estimator(name: "str | Estimator", **settings: Any) -> Estimator:
+    """The recipe of that name: one of ESTIMATORS or "sklearn:ClassName"; a recipe is handed through.
+
+    Raises InputError for an unknown name or setting.
+    """
+    if not isinstance(name, str):
+        return name
+    kind, _, which = name.partition(":")
+    if kind == "sklearn":
+        from brushwork.estimators.sklearn import SklearnEstimator
+
+        return SklearnEstimator(which, tuple(sorted(settings.items())))
+    recipes = {key: loader for key, loader in ESTIMATORS.items() if key != "tree-forest"}
+    if kind not in recipes or which:
+        raise unknown("estimator", name, [*recipes, "sklearn:CLASS"])
+    recipe = recipes[kind]()[0]
+    try:
+        return recipe(**settings)
+    except TypeError as error:
+        raise InputError(f"{kind} does not take these settings: {error}") from None
+
+
+def restore(kind: str, arrays: dict[str, NDArray[Any]], settings: Settings) -> Fitted:
+    """A fitted estimator from what a model file holds."""
+    if kind not in ESTIMATORS:
+        raise unknown("kind of estimator in the model file", kind, ESTIMATORS)
+    return ESTIMATORS[kind]()[1].restore(arrays, settings)

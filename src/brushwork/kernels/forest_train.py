@@ -1,0 +1,352 @@
+"""Growing symmetric trees: every node of a level asks the same question, "is map f above code t?".
+
+All maps are bytes here (`forest_predict.encode`). A tree of depth D is D questions and 2^D leaves; bit d of a leaf's number is
+the answer to question d. One level of one tree:
+
+    draw K candidates (a map; as threshold, the code of a random sample)
+    count, per leaf so far and class, the samples above each candidate's threshold      `count_answers`, all the time goes here
+    keep the candidate with the least Gini impurity summed over leaves and sides        `score_candidates`
+
+A sample is a row of 64 bytes. One byte permutation of the row puts the values of all candidates side by side, one compare
+answers them, one masked addition counts the answers: some 20 cycles per sample and level for any K <= 64.
+With at most 64 maps a row holds all of them, and a tree's rows never move. With more, the candidates are drawn from all maps
+and their values copied into rows once per level.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from brushwork.kernels import simd
+from brushwork.kernels.bytes64 import (
+    BYTES,
+    I32,
+    I64,
+    Bytes64,
+    constant,
+    load64,
+    load_vector,
+    permute,
+    repeat,
+    shuffle,
+    store_vector,
+)
+from brushwork.kernels.compile import kernel
+
+ROW = 64  # bytes of a sample
+LEAF_SUM = 255  # what the class probabilities of a leaf, as bytes, add up to
+
+
+# ---- random numbers: splitmix64 ------------------------------------------------------------------------------------
+
+
+@kernel(inline="always")
+def scrambled(z):
+    """The output function of splitmix64 (Steele, Lea, Flood 2014): uint64 -> uint64, one to one."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@kernel
+def draw(state, n):
+    """The next number of the stream `state` (1,) uint64, scaled to 0 .. n - 1, n < 2^32."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(((scrambled(state[0]) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
+
+
+# ---- which samples a tree sees -------------------------------------------------------------------------------------
+
+
+@kernel
+def draw_weights(state, order, group_starts, bootstrap, weights):
+    """How often a tree sees each sample: n draws with replacement, the groups (all, or one per class) taking turns.
+
+    order : (n,) int32, the samples group by group; group_starts : (n_groups + 1,) int64; weights : (n,) int32, written.
+    Without bootstrap every sample counts once.
+    """
+    n = order.size
+    n_groups = group_starts.size - 1
+    if not bootstrap:
+        weights[:] = 1
+        return
+    weights[:] = 0
+    for i in range(n):
+        group = i % n_groups
+        first = group_starts[group]
+        weights[order[first + draw(state, group_starts[group + 1] - first)]] += 1
+
+
+@kernel
+def copy_candidates(columns, maps, samples, rows):
+    """rows[i, k] = columns[maps[k], i] for the drawn samples i, 256 samples at a time so that the rows stay in L1."""
+    for start in range(0, samples.size, 256):
+        stop = min(start + 256, samples.size)
+        for k in range(maps.size):
+            column = columns[maps[k]]
+            for s in range(start, stop):
+                rows[samples[s], k] = column[samples[s]]
+
+
+# ---- one level -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def count_one_sample(lanes):
+    """histogram[row, k] += weight for every candidate k that the sample answers with yes; needs VBMI."""
+
+    @intrinsic
+    def count(typing, rows, sample, positions, thresholds, histogram, row, weight):
+        def generate(context, builder, signature, args):
+            rows, sample, positions, thresholds, histogram, row, weight = args
+            rows = context.make_array(signature.args[0])(context, builder, rows).data
+            histogram = context.make_array(signature.args[4])(context, builder, histogram).data
+            counter = ir.IntType(signature.args[4].dtype.bitwidth)
+            codes = load_vector(builder, builder.gep(rows, [builder.mul(sample, I64(ROW))]), BYTES)
+            above = builder.icmp_unsigned(">", permute(builder, codes, positions), thresholds)
+            above = shuffle(builder, above, above, range(lanes))
+            weights = repeat(builder, builder.trunc(weight, counter), lanes)
+            at = builder.gep(histogram, [builder.mul(row, I64(lanes))])
+            counts = load_vector(builder, at, ir.VectorType(counter, lanes))
+            more = builder.select(above, weights, constant(counter, lanes, 0))
+            store_vector(builder, builder.add(counts, more), at)
+            return context.get_dummy_value()
+
+        return types.void(
+            rows, types.int64, Bytes64, Bytes64, histogram, types.int64, types.int64
+        ), generate
+
+    return count
+
+
+@lru_cache
+def count_answers(lanes, fast):
+    """The kernel that counts one level for `lanes` candidates, in vectors or plainly: the same integers."""
+    count = count_one_sample(lanes) if fast else None
+
+    @kernel(variant=(lanes, "vector"))
+    def in_vectors(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals):
+        """Add every sample to row `key` (leaf * n_classes + class) of the histogram; keys below n_keys are not checked.
+
+        rows : (n, 64) uint8, samples, weights, keys : (n_samples,) int32, positions, thresholds : (64,) uint8,
+        histogram : (n_copies * n_keys, lanes) uint16 or uint32, totals : (n_keys,) int32.
+        NumPy: np.add.at(histogram, keys, weights[:, None] * (rows[samples][:, positions] > thresholds))
+        """
+        which, limits = load64(positions), load64(thresholds)
+        copy = 0
+        for s in range(samples.size):
+            key, weight = np.int64(keys[s]), np.int64(weights[s])
+            count(rows, np.int64(samples[s]), which, limits, histogram, copy + key, weight)
+            totals[key] += weight
+            copy += n_keys
+            if copy == n_copies * n_keys:
+                copy = 0
+
+    @kernel(variant=(lanes, "plain"))
+    def plainly(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals):
+        """As `in_vectors`, in any machine's instructions; one copy of the histogram is enough."""
+        codes = np.empty(lanes, np.uint8)
+        for s in range(samples.size):
+            row, counts, weight = rows[samples[s]], histogram[keys[s]], weights[s]
+            for k in range(lanes):
+                codes[k] = row[positions[k]]
+            for k in range(lanes):
+                counts[k] += weight * (codes[k] > thresholds[k])
+            totals[keys[s]] += weight
+
+    return in_vectors if fast else plainly
+
+
+@intrinsic
+def load_counts(typing, histogram, row, first):
+    """Vec of histogram[row, first : first + 16], as float32."""
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        at = builder.add(builder.mul(args[1], builder.extract_value(array.shape, 1)), args[2])
+        counter = ir.IntType(signature.args[0].dtype.bitwidth)
+        counts = load_vector(builder, builder.gep(array.data, [at]), ir.VectorType(counter, simd.LANES))
+        return builder.uitofp(counts, ir.VectorType(ir.FloatType(), simd.LANES))
+
+    return simd.Vec(histogram, types.int64, types.int64), generate
+
+
+@kernel
+def score_candidates(histogram, totals, n_leaves, n_classes, scores):
+    """scores[k] = sum over leaves and both sides of (sum of squared class counts) / (count): most where Gini impurity is least.
+
+    histogram : (>= n_leaves * n_classes, lanes), samples above; totals : (n_leaves * n_classes,), samples in all;
+    scores : (lanes,) float32, written, lanes a multiple of 16. Counts are exact in float32, sums are added in the order
+    written. An empty side has 0 / max(0, 1) = 0.
+    """
+    zero, one = simd.splat(np.float32(0)), simd.splat(np.float32(1))
+    for first in range(0, scores.size, simd.LANES):
+        score = zero
+        for leaf in range(n_leaves):
+            n_above, n_all, squares_above, squares_below = zero, zero, zero, zero
+            for c in range(leaf * n_classes, (leaf + 1) * n_classes):
+                above = load_counts(histogram, c, first)
+                everyone = simd.splat(np.float32(totals[c]))
+                below = everyone - above
+                n_above = n_above + above
+                n_all = n_all + everyone
+                squares_above = squares_above + above * above
+                squares_below = squares_below + below * below
+            score = score + simd.divide(squares_above, simd.maximum(n_above, one))
+            score = score + simd.divide(squares_below, simd.maximum(n_all - n_above, one))
+        simd.store(scores, first, score)
+
+
+# ---- leaves --------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def shrink_towards_parents(nodes, depth, shrinkage):
+    """Turn the leaves' class counts into estimates that lean on their ancestors' with the weight of `shrinkage` samples.
+
+    nodes : (2^(depth+1), n_classes) float32; node 2^d + l is the l-th of level d, its children are l and l + 2^d of the next.
+    In: counts in the last level. Out: probabilities everywhere. An empty leaf answers what its parent knows.
+    """
+    n_classes = nodes.shape[1]
+    for d in range(depth - 1, -1, -1):
+        n = 1 << d
+        for leaf in range(n):
+            for c in range(n_classes):
+                nodes[n + leaf, c] = nodes[2 * n + leaf, c] + nodes[3 * n + leaf, c]
+    n_all = nodes[1].sum()
+    for c in range(n_classes):
+        nodes[1, c] /= n_all
+    for d in range(1, depth + 1):
+        n = 1 << d
+        for leaf in range(n):
+            node, parent = nodes[n + leaf], nodes[n // 2 + leaf % (n // 2)]
+            weight = np.float32(shrinkage)
+            for c in range(n_classes):
+                weight += node[c]
+            for c in range(n_classes):
+                node[c] = (node[c] + shrinkage * parent[c]) / weight if weight > 0 else parent[c]
+
+
+@kernel
+def round_leaves(probabilities, leaves):
+    """Probabilities as bytes that add up to 255, the last class left out: it has what the others leave.
+
+    probabilities : (n_leaves, n_classes) float32, leaves : (n_classes - 1, n_leaves) uint8, written.
+    The running sum is rounded, not each class: exact totals at one pass, every byte within 1 of its share, and a class
+    without samples stays at 0. NumPy: np.diff(np.floor(255 * p.cumsum(1) + 0.5), axis=1, prepend=0)[:, :-1].T
+    """
+    for leaf in range(leaves.shape[1]):
+        running = np.float32(0)
+        given = 0
+        for c in range(leaves.shape[0]):
+            running += probabilities[leaf, c]
+            upto = min(np.int64(running * np.float32(LEAF_SUM) + np.float32(0.5)), LEAF_SUM)
+            leaves[c, leaf] = upto - given
+            given = upto
+
+
+# ---- trees ---------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def answer(column, threshold, step, samples, keys):
+    """keys += step where the sample's code is above the threshold: the last question's bit enters the leaf's number."""
+    for s in range(samples.size):
+        keys[s] += step * (column[samples[s]] > threshold)
+
+
+@kernel
+def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
+    """Random maps, and as thresholds codes that occur. Lanes from n_candidates on keep threshold 255: nothing is above."""
+    for k in range(n_candidates):
+        maps[k] = draw(state, columns.shape[0])
+        thresholds[k] = columns[maps[k], samples[draw(state, samples.size)]]
+
+
+@lru_cache
+def tree_grower(lanes, fast):
+    """The kernel `grow(...)` for at most `lanes` (32 or 64) candidates, in vectors (needs VBMI) or plainly: the same trees."""
+    count = count_answers(lanes, fast)
+
+    @kernel(variant=(lanes, fast))
+    def grow(
+        columns, rows, classes, n_classes, order, group_starts, bootstrap, n_candidates, shrinkage, seed, first_tree,
+        histogram, maps, thresholds, leaves, gains,
+    ):  # fmt: skip
+        """Trees first_tree, first_tree + 1, ... of the forest `seed`, whoever grows the others.
+
+        columns : (n_maps, n) uint8; rows : (n, 64) uint8, the same codes sample by sample, or, with more than 64 maps,
+        space of the caller's; classes : (n,) uint8, below n_classes; order, group_starts : see `draw_weights`.
+        histogram : (max(4, 2^(depth-1)) * n_classes * ..., lanes), space; uint16 is enough for fewer than 65,536 samples.
+        maps (n_trees, depth) int32, thresholds (n_trees, depth) uint8, leaves (n_trees, n_classes - 1, 2^depth) uint8 and
+        gains (n_trees, depth) float32, by how much each question lowers the Gini impurity, are written.
+        """
+        n = classes.size
+        n_trees, depth = maps.shape
+        state = np.empty(1, np.uint64)
+        weight_of = np.empty(n, np.int32)
+        samples, weights, keys = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+        totals = np.empty(n_classes << depth, np.int32)
+        candidate_maps = np.zeros(lanes, np.int64)
+        positions, limits = np.zeros(ROW, np.uint8), np.full(ROW, 255, np.uint8)
+        scores = np.empty(lanes, np.float32)
+        nodes = np.empty((2 << depth, n_classes), np.float32)
+        few_maps = columns.shape[0] <= ROW
+        for tree in range(n_trees):
+            state[0] = scrambled(seed + scrambled(np.uint64(first_tree + tree + 1)))
+            draw_weights(state, order, group_starts, bootstrap, weight_of)
+            n_samples = 0
+            for i in range(n):
+                samples[n_samples] = i
+                weights[n_samples] = weight_of[i]
+                keys[n_samples] = classes[i]
+                n_samples += weight_of[i] > 0
+            drawn, weight, key = samples[:n_samples], weights[:n_samples], keys[:n_samples]
+            before = np.float32(-1)
+            for level in range(depth):
+                draw_candidates(state, columns, drawn, n_candidates, candidate_maps, limits)
+                if few_maps:
+                    positions[:lanes] = candidate_maps
+                else:
+                    positions[:lanes] = np.arange(lanes)
+                    copy_candidates(columns, candidate_maps[:n_candidates], drawn, rows)
+                n_keys = n_classes << level
+                n_copies = 4 if level < COPIED_LEVELS else 1
+                histogram[: n_copies * n_keys] = 0
+                totals[:n_keys] = 0
+                count(rows, drawn, weight, key, positions, limits, n_copies, n_keys, histogram, totals)
+                for c in range(1, n_copies):
+                    histogram[:n_keys] += histogram[c * n_keys : (c + 1) * n_keys]
+                if level == 0:
+                    before = score_of_root(totals[:n_keys])
+                score_candidates(histogram, totals, 1 << level, n_classes, scores)
+                best = np.argmax(scores[:n_candidates])
+                maps[tree, level] = candidate_maps[best]
+                thresholds[tree, level] = limits[best]
+                gains[tree, level] = max(scores[best] - before, np.float32(0))
+                before = scores[best]
+                answer(columns[maps[tree, level]], limits[best], n_keys, drawn, key)
+            last_level = nodes[1 << depth :]
+            last_level[:] = 0
+            for s in range(n_samples):
+                last_level[key[s] // n_classes, key[s] % n_classes] += np.float32(weight[s])
+            shrink_towards_parents(nodes, depth, shrinkage)
+            round_leaves(last_level, leaves[tree])
+
+    return grow
+
+
+COPIED_LEVELS = 6  # few rows: four copies take turns, or each addition waits for the store of the last
+
+
+@kernel
+def score_of_root(totals):
+    """What `score_candidates` says of a tree without questions."""
+    squares, n = np.float32(0), np.float32(0)
+    for c in range(totals.size):
+        squares += np.float32(totals[c]) * np.float32(totals[c])
+        n += np.float32(totals[c])
+    return squares / n

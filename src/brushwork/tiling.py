@@ -1,0 +1,235 @@
+"""From a block of an image to tiles of feature maps: reads and mirrors the block, then drives the kernels.
+
+Tiles are small enough that a forest reads the maps while they are still in cache. One buffer of maps is used for all tiles of
+a block. Which pixels share a tile never changes a value.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brushwork.blocks import Block, Region
+from brushwork.errors import InputError
+from brushwork.image import Image
+from brushwork.kernels import scale2d
+from brushwork.kernels.filters import STENCIL_RADIUS, presmoothing, reach, stencil_coefficients
+from brushwork.kernels.mirror import gather, mirrored
+from brushwork.kernels.simd import LANES
+from brushwork.scalespace import BUILT_IN, FAMILIES, ScaleSpace
+
+TILE_WIDTH = 256
+TILE_HEIGHT = 64
+TILE_BYTES = 4 << 20  # of all maps of a tile; larger ones leave the caches
+OUTPUTS_2D = {
+    "gaussian": scale2d.GAUSSIAN,
+    "laplacian": scale2d.LAPLACIAN,
+    "gradient-magnitude": scale2d.MAGNITUDE,
+    "difference-of-gaussians": scale2d.DIFFERENCE,
+    "structure-tensor": scale2d.TENSOR,
+    "hessian": scale2d.HESSIAN,
+}
+
+
+class Request(NamedTuple):
+    """The maps of one family on one channel at one scale, and where they belong.
+
+    sigmas : pixels per axis of the image. maps : positions first .. first + n_maps - 1.
+    """
+
+    family: str
+    channel: int
+    sigmas: tuple[float, ...]
+    per_section: bool
+    dialect: str
+    first: int
+    n_maps: int
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.family in BUILT_IN and not self.dialect
+
+
+Requests = tuple[Request, ...]
+
+
+def halo(requests: Requests) -> tuple[int, ...]:
+    """Pixels read around a block, per axis."""
+    return tuple(np.max([_reach(r) for r in requests], axis=0).tolist())
+
+
+def _reach(request: Request) -> list[int]:
+    own = 0 if request.is_built_in else max(FAMILIES[request.family].reach, STENCIL_RADIUS) - STENCIL_RADIUS
+    lengths = [reach(s) + own for s in request.sigmas]
+    return [0, *lengths[1:]] if request.per_section and len(lengths) == 3 else lengths
+
+
+def tiles(requests: Requests, image: Image, block: Block) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    """See FeatureSet.tiles."""
+    pixels = image.read(block.read)
+    _refuse_unusable_pixels(pixels, image, block.read)
+    if pixels.ndim == 3:  # a 2D image is a stack of one section from here on
+        flat = tuple(r._replace(sigmas=(1.0, *r.sigmas)) for r in requests)
+        for region, maps in _stack_tiles(flat, pixels[:, np.newaxis], (1, *image.shape), _as_stack(block)):
+            yield Region(region.start[1:], region.stop[1:], region.t), maps[:, 0]
+    else:
+        yield from _stack_tiles(requests, pixels, image.shape, block)
+
+
+def _as_stack(block: Block) -> Block:
+    return Block(*(Region((0, *r.start), (1, *r.stop), r.t) for r in (block.write, block.read)))
+
+
+def _refuse_unusable_pixels(pixels: NDArray[np.float32], image: Image, region: Region) -> None:
+    if image.dtype.kind == "f" and not np.isfinite(pixels).all():
+        at = np.argwhere(~np.isfinite(pixels))[0]
+        where = tuple(int(a + s) for a, s in zip(at[1:], region.start))
+        raise InputError(
+            f"{image.uri or 'the image'} holds {pixels[tuple(at)]} at {where}, channel {image.channel_names[at[0]]}; "
+            "replace NaN and infinite pixels first, e.g. with numpy.nan_to_num"
+        )
+
+
+def _stack_tiles(
+    requests: Requests, pixels: NDArray[np.float32], shape: tuple[int, ...], block: Block
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    sections = Sections.of(requests)
+    own = _own_maps(tuple(r for r in requests if not r.is_built_in), pixels, shape, block)
+    n_maps = sum(r.n_maps for r in requests)
+    for region, buffer in _section_tiles(sections, n_maps, pixels, shape, block):
+        maps = buffer[:n_maps]
+        for position, map_ in own:
+            valid = tuple(slice(0, n) for n in region.shape)
+            maps[(position, *valid)] = map_[region.slices_in(block.write)]
+        yield region, maps
+
+
+# -- sections: maps in 2D, kernels.scale2d -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleTable:
+    """The scales of one channel as kernels.scale2d takes them; see `scales_of_tile` for the shapes."""
+
+    weights: NDArray[np.float32]
+    radii: NDArray[np.int64]
+    coefficients: NDArray[np.float32]
+    wanted: NDArray[np.int64]
+    outputs: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """All built-in maps in 2D: what to compute on which channel."""
+
+    channels: tuple[tuple[int, ScaleTable], ...]
+    radius: int = field(default=0)
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(requests: Requests) -> "Sections":
+        mine = [r for r in requests if r.is_built_in and r.per_section]
+        trash = sum(r.n_maps for r in requests)
+        tables = tuple(
+            (c, _scale_table([r for r in mine if r.channel == c], trash)) for c in dict.fromkeys(r.channel for r in mine)
+        )
+        return Sections(tables, max((int(t.radii.max()) for _, t in tables), default=0))
+
+
+def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
+    scales = list(dict.fromkeys(r.sigmas[-2:] for r in requests))
+    kernels = [[presmoothing(s) for s in sigmas] for sigmas in scales]
+    radii = np.array([[len(k) - 1 for k in pair] for pair in kernels])
+    weights = np.zeros((len(scales), 2, radii.max() + 1), np.float32)
+    for i, pair in enumerate(kernels):
+        for j, k in enumerate(pair):
+            weights[i, j, : len(k)] = k
+    outputs = np.full((len(scales), scale2d.N_OUTPUTS), trash)
+    wanted = np.full(len(scales), scale2d.ONLY_GAUSSIAN)
+    for r in requests:
+        i, at = scales.index(r.sigmas[-2:]), OUTPUTS_2D[r.family]
+        outputs[i, at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
+        need = {"gaussian": scale2d.ONLY_GAUSSIAN, "structure-tensor": scale2d.EVERYTHING}.get(r.family, scale2d.WITHOUT_TENSOR)
+        wanted[i] = max(wanted[i], need)
+    coefficients = np.array([[stencil_coefficients(s) for s in sigmas] for sigmas in scales])
+    return ScaleTable(weights, radii, coefficients, wanted, outputs)
+
+
+class _Padded(NamedTuple):
+    """Mirrored pixels of a box and the signs of its rows and columns (see kernels.mirror)."""
+
+    pixels: NDArray[np.float32]  # (z, y, x)
+    signs: tuple[NDArray[np.float32], ...]
+
+
+def _positions(start: int, stop: int, length: int, read_start: int, read_length: int) -> tuple[NDArray, NDArray]:
+    """Positions start .. stop - 1 of an axis as indices into what was read, and signs; far outside, any index will do."""
+    inside, signs = mirrored(np.arange(start, stop), length)
+    return np.clip(inside - read_start, 0, read_length - 1), signs
+
+
+def _section_tiles(
+    sections: Sections, n_maps: int, pixels: NDArray[np.float32], shape: tuple[int, ...], block: Block
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    (z0, y0, x0), (z1, y1, x1) = block.write.start, block.write.stop
+    width = min(TILE_WIDTH, _rounded_up(x1 - x0, LANES))
+    height = max(min(TILE_HEIGHT, TILE_BYTES // (4 * width * (n_maps + 1)), y1 - y0), 1)
+    rows = sections.radius + STENCIL_RADIUS
+    columns = sections.radius + 2 * LANES
+    ys, signs_y = _positions(y0 - rows, y0 + _rounded_up(y1 - y0, height) + rows, shape[1], block.read.start[1], pixels.shape[2])
+    xs, signs_x = _positions(
+        x0 - columns, x0 + _rounded_up(x1 - x0, width) + columns + 2 * LANES, shape[2], block.read.start[2], pixels.shape[3]
+    )
+    padded = np.empty((len(sections.channels), 1, len(ys), len(xs)), np.float32)
+    workspace = np.zeros(scale2d.workspace_size(width, sections.radius), np.float32)
+    buffer = np.empty((n_maps + 1, 1, height, width), np.float32)
+    for z in range(z0, z1):
+        for (channel, _), out in zip(sections.channels, padded):
+            gather(pixels[channel], np.array([z - block.read.start[0]]), ys, xs, out)
+        for y in range(y0, y1, height):
+            for x in range(x0, x1, width):
+                at = (y - y0 + rows) * len(xs) + x - x0 + columns
+                for (_, t), source in zip(sections.channels, padded):
+                    scale2d.scales_of_tile(
+                        source.reshape(-1), len(xs), at, height, width, t.weights, t.radii, t.coefficients,
+                        signs_y, signs_x, y - y0 + rows, x - x0 + columns, t.wanted,
+                        workspace, buffer.reshape(-1), 0, height * width, t.outputs,
+                    )  # fmt: skip
+                yield Region((z, y, x), (z + 1, min(y + height, y1), min(x + width, x1)), block.write.t), buffer
+
+
+def _rounded_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+# -- families of other packages, and old dialects: scalespace.py ---------------------------------------------------------------
+
+
+def _own_maps(
+    requests: Requests, pixels: NDArray[np.float32], shape: tuple[int, ...], block: Block
+) -> list[tuple[int, NDArray[np.float32]]]:
+    """(position, map of the whole block) for what no kernel computes."""
+    if not requests:
+        return []
+    around = halo(requests)
+    axes = [
+        _positions(a - h, b + h, n, r, m)
+        for a, b, h, n, r, m in zip(block.write.start, block.write.stop, around, shape, block.read.start, pixels.shape[1:])
+    ]
+    crop = tuple(slice(h, h + n) for h, n in zip(around, block.write.shape))
+    spaces: dict[tuple, ScaleSpace] = {}
+    maps = []
+    for r in requests:
+        key = (r.channel, r.sigmas, r.per_section, r.dialect)
+        if key not in spaces:
+            padded = np.empty([len(positions) for positions, _ in axes], np.float32)
+            gather(pixels[r.channel], *(positions for positions, _ in axes), padded)
+            spaces[key] = ScaleSpace(
+                padded, r.sigmas, [signs for _, signs in axes], per_section=r.per_section, dialect=r.dialect
+            )
+        made = FAMILIES[r.family].compute(spaces[key])
+        maps += [(r.first + i, m[crop]) for i, m in enumerate(made)]
+    return maps
