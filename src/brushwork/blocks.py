@@ -100,7 +100,7 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-class Cancelled(Exception):  # noqa: N818  not an error: somebody asked for it
+class Cancelled(Exception):
     """Raised inside work that was told to stop."""
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from brushwork._version import __version__
 from brushwork.blocks import Block, Region, grid, run_over, thread_count, whole
 from brushwork.errors import InputError, RunError
-from brushwork.estimators import Estimator, Fitted, estimator as estimator_named, restore
+from brushwork.estimators import Estimator, Fitted, restore
+from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
 from brushwork.image import Image, as_image, n_channels
 from brushwork.labels import MAX_CLASSES, Labels, painted_classes
@@ -113,7 +114,9 @@ class Classifier:
         image = as_image(array, axes=axes, pixel_size=pixel_size)
         self.check_image(image)
         if image.n_frames > 1:
-            raise InputError("an array with several frames was given; predict frame by frame, or with brushwork.predict")
+            raise InputError(
+                "an array with several frames was given; predict frame by frame, or with brushwork.predict"
+            )
         out = np.empty((self.n_classes, *image.shape), np.float32)
 
         def one(region: Region) -> None:
@@ -180,9 +183,13 @@ class Classifier:
         except InputError as error:
             raise InputError(f"{path} needs something this installation lacks: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is a damaged model file ({error}); save it again from its project or training") from None
+            raise InputError(
+                f"{path} is a damaged model file ({error}); save it again from its project or training"
+            ) from None
         if (fitted.n_classes, fitted.n_maps) != (model.n_classes, model.features.n_maps):
-            raise InputError(f"{path} is a damaged model file: its estimator and its features do not fit; train it again")
+            raise InputError(
+                f"{path} is a damaged model file: its estimator and its features do not fit; train it again"
+            )
         return model
 
 
@@ -197,13 +204,23 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dictionary
     except (SafetensorError, OSError, ValueError) as error:
         start = path.read_bytes()[:4]
-        looks = "a zip archive" if start[:2] == b"PK" else "a pickle" if start[:1] == b"\x80" else "damaged, or something else"
-        raise InputError(f"{path} is not a brushwork model ({looks}: {error}); a model is a .bwm file from brushwork train") from None
+        looks = (
+            "a zip archive"
+            if start[:2] == b"PK"
+            else "a pickle"
+            if start[:1] == b"\x80"
+            else "damaged, or something else"
+        )
+        raise InputError(
+            f"{path} is not a brushwork model ({looks}: {error}); a model is a .bwm file from brushwork train"
+        ) from None
     if FORMAT not in metadata:
         raise InputError(f"{path} is a safetensors file but not a brushwork model; train one with: brushwork train")
     header = json.loads(metadata[FORMAT])
     if header.get("version", 0) > FORMAT_VERSION:
-        raise InputError(f"{path} has model format {header['version']}, this brushwork reads up to {FORMAT_VERSION}; update brushwork")
+        raise InputError(
+            f"{path} has model format {header['version']}, this brushwork reads up to {FORMAT_VERSION}; update brushwork"
+        )
     return header, arrays
 
 
@@ -279,7 +296,12 @@ def train(
     estimator : a name (estimators.ESTIMATORS, "sklearn:CLASS") or a recipe. seed : the same strokes and seed, the same model.
     Raises InputError where there is nothing to learn: painted pixels of fewer than two classes, images that differ in kind.
     """
-    return fit(prepare(examples, features, classes=classes, channels=channels, threads=threads), estimator, seed=seed, colors=colors)
+    return fit(
+        prepare(examples, features, classes=classes, channels=channels, threads=threads),
+        estimator,
+        seed=seed,
+        colors=colors,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +344,13 @@ def prepare(
     return Prepared(table, features, names, first, tuple(image.uri for image, _ in examples), thread_count(threads))
 
 
-def fit(prepared: Prepared, estimator: str | Estimator = "symmetric-forest", *, seed: int = 0, colors: Sequence[str] | None = None) -> Classifier:
+def fit(
+    prepared: Prepared,
+    estimator: str | Estimator = "symmetric-forest",
+    *,
+    seed: int = 0,
+    colors: Sequence[str] | None = None,
+) -> Classifier:
     """Fit an estimator to prepared rows; see `train`."""
     p, table = prepared, prepared.table
     fitted = estimator_named(estimator).fit(table.rows, table.y, n_classes=p.n_classes, seed=seed, threads=p.threads)
@@ -380,9 +408,13 @@ def _class_names(examples: Examples, classes: Sequence[str] | None) -> tuple[str
 
 def _check_same_kind(first: Image, other: Image) -> None:
     if len(first.shape) != len(other.shape):
-        raise InputError(f"{first.uri} is {len(first.shape)}D and {other.uri} is {len(other.shape)}D; train on one kind, or set --axes")
+        raise InputError(
+            f"{first.uri} is {len(first.shape)}D and {other.uri} is {len(other.shape)}D; train on one kind, or set --axes"
+        )
     if n_channels(first) != n_channels(other):
-        raise InputError(f"{first.uri} has {n_channels(first)} channels and {other.uri} has {n_channels(other)}; all need the same")
+        raise InputError(
+            f"{first.uri} has {n_channels(first)} channels and {other.uri} has {n_channels(other)}; all need the same"
+        )
     if not same_pixel_size(first.pixel_size, other.pixel_size):
         raise InputError(
             f"{first.uri} has pixels of {first.pixel_size} um and {other.uri} of {other.pixel_size} um; train on images of one "

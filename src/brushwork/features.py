@@ -107,10 +107,13 @@ class FeatureSet:
         name = "" if isinstance(data, list) else data.get("name", "")
         try:
             features = [
-                Feature(**{**f, "channels": tuple(f["channels"]) if f.get("channels") is not None else None}) for f in fields
+                Feature(**{**f, "channels": tuple(f["channels"]) if f.get("channels") is not None else None})
+                for f in fields
             ]
         except (TypeError, AttributeError) as error:
-            raise InputError(f"a feature in JSON has the fields family, sigma, unit, channels, in_2d, dialect: {error}") from None
+            raise InputError(
+                f"a feature in JSON has the fields family, sigma, unit, channels, in_2d, dialect: {error}"
+            ) from None
         return cls(tuple(features), name)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,19 +138,10 @@ class FeatureSet:
                     f"{f.label()} is too large for {image.uri or 'an image'} of {image.shape}; take a smaller sigma, or 2D"
                 )
         if not kept:
-            raise InputError(f"no feature of preset {self.name!r} fits an image of {image.shape}; name a selection, e.g. 'gaussian:1'")
+            raise InputError(
+                f"no feature of preset {self.name!r} fits an image of {image.shape}; name a selection, e.g. 'gaussian:1'"
+            )
         return replace(self, features=tuple(kept))
-
-    def subset(self, maps: Sequence[int]) -> "FeatureSet":
-        """The features (of a resolved set) that make the given maps; the order stays."""
-        owners = self._owners
-        chosen = {owners[m] for m in maps}
-        features = []
-        for i, f in enumerate(self.features):
-            mine = tuple(c for c in f.channels or () if (i, c) in chosen)
-            if mine:
-                features.append(replace(f, channels=mine))
-        return FeatureSet(tuple(features))
 
     @cached_property
     def _owners(self) -> list[tuple[int, int | str]]:
@@ -216,8 +210,6 @@ def n_maps_of(feature: Feature, ndim: int = 3) -> int:
     return FAMILIES[feature.family].maps(2 if feature.in_2d else ndim)
 
 
-
-
 def fits(feature: Feature, image: Image) -> bool:
     """Whether the image is larger than half the largest filter, ilastik's rule."""
     ndim = len(image.shape)
@@ -248,7 +240,9 @@ A selection is a preset's name, or items separated by spaces or semicolons:
     *:0.7,1,1.6/2d                              every family, per section of a stack
 
 JSON is accepted as well: [{"family": "gaussian", "sigma": 1.6, "unit": "px", "channels": [0], "in_2d": true}, ...]"""
-_ITEM = re.compile(r"(?P<families>[^@:/]+)(@(?P<channels>[^:/]+))?:(?P<sigmas>[\d.,]+)(?P<unit>um|px)?(/(?P<mode>2d|3d))?$")
+_ITEM = re.compile(
+    r"(?P<families>[^@:/]+)(@(?P<channels>[^:/]+))?:(?P<sigmas>[\d.,]+)(?P<unit>um|px)?(/(?P<mode>2d|3d))?$"
+)
 
 
 def _parse_item(item: str) -> Iterator[Feature]:
@@ -277,3 +271,18 @@ PRESETS = {
     "fast": "gaussian:0.7,1.6,3.5 gradient-magnitude:1.6 laplacian:1.6,3.5 hessian:1.6,3.5",
     "ecc": "gaussian:0.3,0.7 gradient-magnitude:0.7 difference-of-gaussians:0.7,1,1.6,3.5 hessian:1,1.6,3.5",
 }
+
+
+def selection(features: FeatureSet) -> str:
+    """A selection (GRAMMAR) that names the features of a set, grouped by family."""
+    groups: dict[tuple, list[str]] = {}
+    everything = {f.channels for f in features.features}
+    for f in features.features:
+        channels = None if len(everything) == 1 else f.channels
+        groups.setdefault((f.family, f.unit, channels, f.in_2d), []).append(f"{f.sigma:g}")
+    items = []
+    for (family, unit, channels, in_2d), sigmas in groups.items():
+        where = "" if channels is None else "@" + ",".join(map(str, channels))
+        mode = {True: "/2d", False: "/3d", None: ""}[in_2d]
+        items.append(f"{family}{where}:{','.join(sigmas)}{'um' if unit == 'um' else ''}{mode}")
+    return " ".join(items)

@@ -135,7 +135,9 @@ def check_axes(axes: str, ndim: int, what: str = "") -> str:
     if "y" not in axes or "x" not in axes:
         raise InputError(f"axes {axes!r} lack y or x; every image needs both")
     if len(axes) != ndim:
-        raise InputError(f"axes {axes!r} name {len(axes)} axes but {what} has {ndim}; give one letter per axis with --axes")
+        raise InputError(
+            f"axes {axes!r} name {len(axes)} axes but {what} has {ndim}; give one letter per axis with --axes"
+        )
     return axes
 
 
@@ -159,7 +161,9 @@ def read_frame(image: Image, t: int = 0) -> NDArray[np.float32]:
     return image.read(whole(image.shape, t))
 
 
-def as_image(array: Any, *, axes: str | None = None, pixel_size: Sequence[float] | None = None, uri: str = "array") -> ArrayImage:
+def as_image(
+    array: Any, *, axes: str | None = None, pixel_size: Sequence[float] | None = None, uri: str = "array"
+) -> ArrayImage:
     """An Image over an array in memory.
 
     Without `axes`, 2 axes are yx and 3 are zyx; colour or channels have to be said (axes="yxc").
@@ -186,4 +190,6 @@ def parse_pixel_size(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(v) for v in re.split(r"[,x ]+", text.strip()))
     except ValueError:
-        raise InputError(f"pixel size {text!r} is not a list of numbers; give micrometres as z,y,x, e.g. 2,1,1") from None
+        raise InputError(
+            f"pixel size {text!r} is not a list of numbers; give micrometres as z,y,x, e.g. 2,1,1"
+        ) from None

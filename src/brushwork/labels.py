@@ -129,7 +129,9 @@ def from_array(array: NDArray, *, has_time: bool = False, mapping: Mapping[int, 
 def mapped(values: NDArray, mapping: Mapping[int, int] | None) -> NDArray:
     """The classes that label values stand for; whole numbers, checked."""
     if not np.array_equal(values, np.round(values)) or (len(values) and values.min() < 0):
-        raise InputError("the label image holds fractions or negative numbers; classes are whole numbers from 1, 0 is unpainted")
+        raise InputError(
+            "the label image holds fractions or negative numbers; classes are whole numbers from 1, 0 is unpainted"
+        )
     values = values.astype(np.int64)
     if mapping is None:
         return values

@@ -7,7 +7,7 @@ The six built-in families are ilastik's. Here they are a few lines of NumPy each
         smooth = space.presmoothed
         return (maximum_filter(smooth, 3) - minimum_filter(smooth, 3))[None]
 
-    FAMILIES["local-range"] = Family(local_range, maps=lambda ndim: 1, reach=1, help="contrast within 3 pixels")
+    FAMILIES["local-range"] = Family(local_range, maps=lambda ndim: 1, reach=lambda sigma: 1, help="contrast within 3 pixels")
 """
 
 from collections.abc import Callable, Sequence
@@ -18,21 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from brushwork.kernels.filters import STENCIL_WINDOW, half_kernel, presmoothing
+from brushwork.kernels.filters import STENCIL_WINDOW, half_kernel, presmoothing, stencil_reach, tensor_reach
 
 
 @dataclass(frozen=True)
 class Family:
     """A kind of filter.
 
-    compute : ScaleSpace -> (n_maps, *space.shape) float32. It may look `reach` pixels beyond a pixel in what the space offers.
+    compute : ScaleSpace -> (n_maps, *space.shape) float32.
     maps : number of axes it works in (2 or 3) -> number of maps.
-    reach : pixels, beyond the presmoothing's own.
+    reach : sigma along an axis (pixels) -> how far it looks beyond the presmoothing (pixels).
     """
 
     compute: Callable[["ScaleSpace"], NDArray[np.float32]]
     maps: Callable[[int], int]
-    reach: int
+    reach: Callable[[float], int]
     help: str
     smallest_sigma: float = 0.7
     group: str = "own"
@@ -149,22 +149,31 @@ def _hessian(space: ScaleSpace) -> NDArray[np.float32]:
 
 FAMILIES: dict[str, Family] = {
     "gaussian": Family(
-        _gaussian, lambda ndim: 1, 2, "smoothed brightness: what is bright, what is dark", 0.3, group="intensity"
+        _gaussian, lambda ndim: 1, stencil_reach, "smoothed brightness: what is bright, what is dark", 0.3, group="intensity"
     ),
     "laplacian": Family(
-        _laplacian, lambda ndim: 1, 2, "Laplacian of Gaussian: bright or dark blobs and lines", group="edge"
+        _laplacian, lambda ndim: 1, stencil_reach, "Laplacian of Gaussian: bright or dark blobs and lines", group="edge"
     ),
     "gradient-magnitude": Family(
-        _gradient_magnitude, lambda ndim: 1, 2, "Gaussian gradient magnitude: edges, whatever their direction", group="edge"
+        _gradient_magnitude,
+        lambda ndim: 1, stencil_reach,
+        "Gaussian gradient magnitude: edges, whatever their direction",
+        group="edge",
     ),
     "difference-of-gaussians": Family(
-        _difference_of_gaussians, lambda ndim: 1, 2, "difference of two Gaussians: blobs, finer than the Laplacian", group="edge"
+        _difference_of_gaussians,
+        lambda ndim: 1, stencil_reach,
+        "difference of two Gaussians: blobs, finer than the Laplacian",
+        group="edge",
     ),
     "structure-tensor": Family(
-        _structure_tensor, lambda ndim: ndim, 3, "structure tensor eigenvalues: texture; edge against corner", group="texture"
+        _structure_tensor,
+        lambda ndim: ndim, tensor_reach,
+        "structure tensor eigenvalues: texture; edge against corner",
+        group="texture",
     ),
     "hessian": Family(
-        _hessian, lambda ndim: ndim, 2, "Hessian of Gaussian eigenvalues: ridges, tubes and plates", group="texture"
+        _hessian, lambda ndim: ndim, stencil_reach, "Hessian of Gaussian eigenvalues: ridges, tubes and plates", group="texture"
     ),
 }
 BUILT_IN = tuple(FAMILIES)

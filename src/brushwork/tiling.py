@@ -16,7 +16,7 @@ from brushwork.blocks import Block, Region
 from brushwork.errors import InputError
 from brushwork.image import Image
 from brushwork.kernels import scale2d
-from brushwork.kernels.filters import STENCIL_RADIUS, presmoothing, reach, stencil_coefficients
+from brushwork.kernels.filters import STENCIL_RADIUS, presmoothing, stencil_coefficients
 from brushwork.kernels.mirror import gather, mirrored
 from brushwork.kernels.simd import LANES
 from brushwork.scalespace import BUILT_IN, FAMILIES, ScaleSpace
@@ -62,8 +62,7 @@ def halo(requests: Requests) -> tuple[int, ...]:
 
 
 def _reach(request: Request) -> list[int]:
-    own = 0 if request.is_built_in else max(FAMILIES[request.family].reach, STENCIL_RADIUS) - STENCIL_RADIUS
-    lengths = [reach(s) + own for s in request.sigmas]
+    lengths = [len(presmoothing(s)) - 1 + FAMILIES[request.family].reach(s) for s in request.sigmas]
     return [0, *lengths[1:]] if request.per_section and len(lengths) == 3 else lengths
 
 
@@ -134,7 +133,8 @@ class Sections:
         mine = [r for r in requests if r.is_built_in and r.per_section]
         trash = sum(r.n_maps for r in requests)
         tables = tuple(
-            (c, _scale_table([r for r in mine if r.channel == c], trash)) for c in dict.fromkeys(r.channel for r in mine)
+            (c, _scale_table([r for r in mine if r.channel == c], trash))
+            for c in dict.fromkeys(r.channel for r in mine)
         )
         return Sections(tables, max((int(t.radii.max()) for _, t in tables), default=0))
 
@@ -152,7 +152,9 @@ def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
     for r in requests:
         i, at = scales.index(r.sigmas[-2:]), OUTPUTS_2D[r.family]
         outputs[i, at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
-        need = {"gaussian": scale2d.ONLY_GAUSSIAN, "structure-tensor": scale2d.EVERYTHING}.get(r.family, scale2d.WITHOUT_TENSOR)
+        need = {"gaussian": scale2d.ONLY_GAUSSIAN, "structure-tensor": scale2d.EVERYTHING}.get(
+            r.family, scale2d.WITHOUT_TENSOR
+        )
         wanted[i] = max(wanted[i], need)
     coefficients = np.array([[stencil_coefficients(s) for s in sigmas] for sigmas in scales])
     return ScaleTable(weights, radii, coefficients, wanted, outputs)
@@ -179,9 +181,15 @@ def _section_tiles(
     height = max(min(TILE_HEIGHT, TILE_BYTES // (4 * width * (n_maps + 1)), y1 - y0), 1)
     rows = sections.radius + STENCIL_RADIUS
     columns = sections.radius + 2 * LANES
-    ys, signs_y = _positions(y0 - rows, y0 + _rounded_up(y1 - y0, height) + rows, shape[1], block.read.start[1], pixels.shape[2])
+    ys, signs_y = _positions(
+        y0 - rows, y0 + _rounded_up(y1 - y0, height) + rows, shape[1], block.read.start[1], pixels.shape[2]
+    )
     xs, signs_x = _positions(
-        x0 - columns, x0 + _rounded_up(x1 - x0, width) + columns + 2 * LANES, shape[2], block.read.start[2], pixels.shape[3]
+        x0 - columns,
+        x0 + _rounded_up(x1 - x0, width) + columns + 2 * LANES,
+        shape[2],
+        block.read.start[2],
+        pixels.shape[3],
     )
     padded = np.empty((len(sections.channels), 1, len(ys), len(xs)), np.float32)
     workspace = np.zeros(scale2d.workspace_size(width, sections.radius), np.float32)
@@ -217,7 +225,9 @@ def _own_maps(
     around = halo(requests)
     axes = [
         _positions(a - h, b + h, n, r, m)
-        for a, b, h, n, r, m in zip(block.write.start, block.write.stop, around, shape, block.read.start, pixels.shape[1:])
+        for a, b, h, n, r, m in zip(
+            block.write.start, block.write.stop, around, shape, block.read.start, pixels.shape[1:]
+        )
     ]
     crop = tuple(slice(h, h + n) for h, n in zip(around, block.write.shape))
     spaces: dict[tuple, ScaleSpace] = {}

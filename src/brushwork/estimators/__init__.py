@@ -46,7 +46,13 @@ class Estimator(Protocol):
     """A recipe: how to fit."""
 
     def fit(
-        self, rows: NDArray[np.float32], y: NDArray[np.integer], *, n_classes: int, seed: int = 0, threads: int | None = None
+        self,
+        rows: NDArray[np.float32],
+        y: NDArray[np.integer],
+        *,
+        n_classes: int,
+        seed: int = 0,
+        threads: int | None = None,
     ) -> Fitted:
         """rows : (n, n_maps) float32. y : (n,) integers from 0 to n_classes - 1. The same input and seed give the same result."""
 

@@ -40,12 +40,20 @@ class SklearnEstimator:
             raise InputError(f"{self.name} does not take these settings: {error}") from None
 
     def fit(
-        self, rows: NDArray[np.float32], y: NDArray[np.integer], *, n_classes: int, seed: int = 0, threads: int | None = None
+        self,
+        rows: NDArray[np.float32],
+        y: NDArray[np.integer],
+        *,
+        n_classes: int,
+        seed: int = 0,
+        threads: int | None = None,
     ) -> Fitted:
         """See estimators.Estimator."""
         model = self._make(seed, threads)
         if not hasattr(model, "predict_proba"):
-            raise InputError(f"{self.name} gives no probabilities; take another classifier, e.g. RandomForestClassifier")
+            raise InputError(
+                f"{self.name} gives no probabilities; take another classifier, e.g. RandomForestClassifier"
+            )
         model.fit(rows, y)
         trees = _trees_of(model)
         if trees is None:

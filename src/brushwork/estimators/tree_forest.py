@@ -73,7 +73,9 @@ class TreeForest:
         try:
             return cls(**arrays)
         except TypeError:
-            raise ValueError(f"a tree forest is not made of the arrays {sorted(arrays)}; the model file is damaged") from None
+            raise ValueError(
+                f"a tree forest is not made of the arrays {sorted(arrays)}; the model file is damaged"
+            ) from None
 
     def importances(self) -> NDArray[np.float32]:
         return self.weights

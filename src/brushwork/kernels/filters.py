@@ -30,7 +30,7 @@ def half_kernel(sigma: float, window: float, order: int) -> NDArray[np.float32]:
     order : 0 sums to 1; 1 answers slope 1 with 1; 2 is free of DC and answers x^2 / 2 with 1.
     """
     sigma = max(sigma, SMALLEST_SIGMA)
-    radius = max(int(math.floor(window * sigma + 0.5)), min(order, 1))
+    radius = max(math.floor(window * sigma + 0.5), min(order, 1))
     x = np.arange(-radius, radius + 1, dtype=np.float64)
     g = np.exp(-0.5 * (x / sigma) ** 2)
     if order == 0:
@@ -74,6 +74,12 @@ def stencil_coefficients(sigma: float) -> NDArray[np.float32]:
     )
 
 
-def reach(sigma: float) -> int:
-    """How far a map of scale `sigma` looks along an axis, in pixels: the halo."""
-    return len(presmoothing(sigma)) - 1 + STENCIL_RADIUS
+def stencil_reach(sigma: float) -> int:
+    """How far the stencils of a scale look along an axis, beyond its presmoothing (pixels)."""
+    return len(half_kernel(min(sigma, 1.0), STENCIL_WINDOW, 1)) - 1
+
+
+def tensor_reach(sigma: float) -> int:
+    """The same for the structure tensor: a derivative, then smoothing."""
+    n = min(sigma, 1.0)
+    return len(half_kernel(INNER * n, STENCIL_WINDOW, 1)) + len(half_kernel(n, STENCIL_WINDOW, 0)) - 2

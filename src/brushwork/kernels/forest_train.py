@@ -23,9 +23,9 @@ from numba.extending import intrinsic
 from brushwork.kernels import simd
 from brushwork.kernels.bytes64 import (
     BYTES,
-    I32,
     I64,
     Bytes64,
+    aligned_empty,
     constant,
     load64,
     load_vector,
@@ -38,6 +38,16 @@ from brushwork.kernels.compile import kernel
 
 ROW = 64  # bytes of a sample
 LEAF_SUM = 255  # what the class probabilities of a leaf, as bytes, add up to
+COPIES, COPIED_LEAVES = (
+    4,
+    32,
+)  # few leaves: copies of the histogram take turns, or each addition waits for the store of the last
+
+
+def histogram_space(n, n_classes, depth, lanes):
+    """Space for the counts of one level; 16 bits are enough for fewer than 65,536 samples, and twice as fast."""
+    n_leaves = max(COPIES * COPIED_LEAVES, 1 << (depth - 1))
+    return aligned_empty((n_leaves * n_classes, lanes), np.uint16 if n < 65536 else np.uint32)
 
 
 # ---- random numbers: splitmix64 ------------------------------------------------------------------------------------
@@ -115,9 +125,7 @@ def count_one_sample(lanes):
             store_vector(builder, builder.add(counts, more), at)
             return context.get_dummy_value()
 
-        return types.void(
-            rows, types.int64, Bytes64, Bytes64, histogram, types.int64, types.int64
-        ), generate
+        return types.void(rows, types.int64, Bytes64, Bytes64, histogram, types.int64, types.int64), generate
 
     return count
 
@@ -266,10 +274,68 @@ def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
         thresholds[k] = columns[maps[k], samples[draw(state, samples.size)]]
 
 
+@kernel
+def score_of_root(classes, weights, n_classes):
+    """What `score_candidates` would say of a tree without questions."""
+    counts = np.zeros(n_classes, np.float32)
+    for s in range(classes.size):
+        counts[classes[s]] += np.float32(weights[s])
+    return (counts * counts).sum() / counts.sum()
+
+
+@kernel
+def take_samples(weight_of, classes, samples, weights, keys):
+    """List the samples that were drawn, at the root: key = class. Returns how many there are."""
+    n_samples = 0
+    for i in range(classes.size):
+        samples[n_samples], weights[n_samples], keys[n_samples] = i, weight_of[i], classes[i]
+        n_samples += weight_of[i] > 0
+    return n_samples
+
+
+@kernel
+def count_leaves(weights, keys, counts):
+    """counts[leaf, class] of the samples, key = leaf * n_classes + class; counts (2^depth, n_classes) float32, written."""
+    n_classes = counts.shape[1]
+    counts[:] = 0
+    for s in range(keys.size):
+        counts[keys[s] // n_classes, keys[s] % n_classes] += np.float32(weights[s])
+
+
+@lru_cache
+def level_grower(lanes, fast):
+    """The kernel `best_candidate(...)` for at most `lanes` (32 or 64) candidates."""
+    count = count_answers(lanes, fast)
+
+    @kernel(variant=(lanes, fast))
+    def best_candidate(state, columns, rows, samples, weights, keys, n_leaves, n_classes, n_candidates, histogram):
+        """Draw candidates for one level of a tree. Returns the best one's (map, threshold, score)."""
+        maps, thresholds = np.zeros(lanes, np.int64), np.full(ROW, 255, np.uint8)
+        draw_candidates(state, columns, samples, n_candidates, maps, thresholds)
+        positions = np.arange(ROW).astype(np.uint8)
+        if columns.shape[0] <= ROW:
+            positions[:lanes] = maps
+        else:
+            copy_candidates(columns, maps[:n_candidates], samples, rows)
+        n_keys = n_leaves * n_classes
+        n_copies = COPIES if n_leaves <= COPIED_LEAVES else 1
+        histogram[: n_copies * n_keys] = 0
+        totals = np.zeros(n_keys, np.int32)
+        count(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals)
+        for c in range(1, n_copies):
+            histogram[:n_keys] += histogram[c * n_keys : (c + 1) * n_keys]
+        scores = np.empty(lanes, np.float32)
+        score_candidates(histogram, totals, n_leaves, n_classes, scores)
+        best = np.argmax(scores[:n_candidates])
+        return maps[best], thresholds[best], scores[best]
+
+    return best_candidate
+
+
 @lru_cache
 def tree_grower(lanes, fast):
     """The kernel `grow(...)` for at most `lanes` (32 or 64) candidates, in vectors (needs VBMI) or plainly: the same trees."""
-    count = count_answers(lanes, fast)
+    best_candidate = level_grower(lanes, fast)
 
     @kernel(variant=(lanes, fast))
     def grow(
@@ -278,75 +344,34 @@ def tree_grower(lanes, fast):
     ):  # fmt: skip
         """Trees first_tree, first_tree + 1, ... of the forest `seed`, whoever grows the others.
 
-        columns : (n_maps, n) uint8; rows : (n, 64) uint8, the same codes sample by sample, or, with more than 64 maps,
-        space of the caller's; classes : (n,) uint8, below n_classes; order, group_starts : see `draw_weights`.
-        histogram : (max(4, 2^(depth-1)) * n_classes * ..., lanes), space; uint16 is enough for fewer than 65,536 samples.
-        maps (n_trees, depth) int32, thresholds (n_trees, depth) uint8, leaves (n_trees, n_classes - 1, 2^depth) uint8 and
-        gains (n_trees, depth) float32, by how much each question lowers the Gini impurity, are written.
+        columns : (n_maps, n) uint8; rows : (n, 64) uint8, the same codes sample by sample, or, with more than 64 maps, space
+        of this thread's; classes : (n,) uint8, below n_classes; order, group_starts, bootstrap : see `draw_weights`;
+        n_candidates : at most lanes; histogram : see `histogram_space`.
+        Written: maps (n_trees, depth) int32, thresholds (n_trees, depth) uint8, leaves (n_trees, n_classes - 1, 2^depth)
+        uint8, and gains (n_trees, depth) float32, by how much each question lowers the Gini impurity.
         """
-        n = classes.size
-        n_trees, depth = maps.shape
+        n, depth = classes.size, maps.shape[1]
         state = np.empty(1, np.uint64)
         weight_of = np.empty(n, np.int32)
         samples, weights, keys = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-        totals = np.empty(n_classes << depth, np.int32)
-        candidate_maps = np.zeros(lanes, np.int64)
-        positions, limits = np.zeros(ROW, np.uint8), np.full(ROW, 255, np.uint8)
-        scores = np.empty(lanes, np.float32)
         nodes = np.empty((2 << depth, n_classes), np.float32)
-        few_maps = columns.shape[0] <= ROW
-        for tree in range(n_trees):
+        for tree in range(maps.shape[0]):
             state[0] = scrambled(seed + scrambled(np.uint64(first_tree + tree + 1)))
             draw_weights(state, order, group_starts, bootstrap, weight_of)
-            n_samples = 0
-            for i in range(n):
-                samples[n_samples] = i
-                weights[n_samples] = weight_of[i]
-                keys[n_samples] = classes[i]
-                n_samples += weight_of[i] > 0
-            drawn, weight, key = samples[:n_samples], weights[:n_samples], keys[:n_samples]
-            before = np.float32(-1)
+            n_drawn = take_samples(weight_of, classes, samples, weights, keys)
+            drawn, weight, key = samples[:n_drawn], weights[:n_drawn], keys[:n_drawn]
+            before = score_of_root(key, weight, n_classes)
             for level in range(depth):
-                draw_candidates(state, columns, drawn, n_candidates, candidate_maps, limits)
-                if few_maps:
-                    positions[:lanes] = candidate_maps
-                else:
-                    positions[:lanes] = np.arange(lanes)
-                    copy_candidates(columns, candidate_maps[:n_candidates], drawn, rows)
-                n_keys = n_classes << level
-                n_copies = 4 if level < COPIED_LEVELS else 1
-                histogram[: n_copies * n_keys] = 0
-                totals[:n_keys] = 0
-                count(rows, drawn, weight, key, positions, limits, n_copies, n_keys, histogram, totals)
-                for c in range(1, n_copies):
-                    histogram[:n_keys] += histogram[c * n_keys : (c + 1) * n_keys]
-                if level == 0:
-                    before = score_of_root(totals[:n_keys])
-                score_candidates(histogram, totals, 1 << level, n_classes, scores)
-                best = np.argmax(scores[:n_candidates])
-                maps[tree, level] = candidate_maps[best]
-                thresholds[tree, level] = limits[best]
-                gains[tree, level] = max(scores[best] - before, np.float32(0))
-                before = scores[best]
-                answer(columns[maps[tree, level]], limits[best], n_keys, drawn, key)
-            last_level = nodes[1 << depth :]
-            last_level[:] = 0
-            for s in range(n_samples):
-                last_level[key[s] // n_classes, key[s] % n_classes] += np.float32(weight[s])
+                n_leaves = 1 << level
+                f, threshold, score = best_candidate(
+                    state, columns, rows, drawn, weight, key, n_leaves, n_classes, n_candidates, histogram
+                )
+                maps[tree, level], thresholds[tree, level] = f, threshold
+                gains[tree, level] = max(score - before, np.float32(0))
+                before = score
+                answer(columns[f], threshold, n_leaves * n_classes, drawn, key)
+            count_leaves(weight, key, nodes[1 << depth :])
             shrink_towards_parents(nodes, depth, shrinkage)
-            round_leaves(last_level, leaves[tree])
+            round_leaves(nodes[1 << depth :], leaves[tree])
 
     return grow
-
-
-COPIED_LEVELS = 6  # few rows: four copies take turns, or each addition waits for the store of the last
-
-
-@kernel
-def score_of_root(totals):
-    """What `score_candidates` says of a tree without questions."""
-    squares, n = np.float32(0), np.float32(0)
-    for c in range(totals.size):
-        squares += np.float32(totals[c]) * np.float32(totals[c])
-        n += np.float32(totals[c])
-    return squares / n

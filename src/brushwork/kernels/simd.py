@@ -158,3 +158,30 @@ def where_negative(typing, condition, x, y):
         return builder.select(builder.fcmp_ordered("<", args[0], ir.Constant(_VEC, [0.0] * LANES)), *args[1:])
 
     return Vec(Vec, Vec, Vec), generate
+
+
+_BITS = ir.VectorType(_I32, LANES)
+_EXPONENT, _EXPONENT_OF_INVERSE = (ir.Constant(_BITS, [bits] * LANES) for bits in (0x7F800000, 0x7F000000))
+
+
+@intrinsic
+def power_of_two(typing, x):
+    """Lane by lane: the largest power of two that is not above |x|; 0 below 2**-126."""
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(builder.and_(builder.bitcast(args[0], _BITS), _EXPONENT), _VEC)
+
+    return Vec(Vec), generate
+
+
+@intrinsic
+def inverse_of_power(typing, x):
+    """Lane by lane: 1 / x, exact, where x comes from `power_of_two`; 2**127 for 0, 0 for 2**127."""
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(builder.sub(_EXPONENT_OF_INVERSE, builder.bitcast(args[0], _BITS)), _VEC)
+
+    return Vec(Vec), generate
+
+
+copysign = _llvm("llvm.copysign.v16f32", 2)  # |x| with the sign of y

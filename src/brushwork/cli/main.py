@@ -1,0 +1,78 @@
+"""The `brushwork` command: its subcommands, and what happens to errors."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from brushwork._version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="A few brush strokes in; every pixel of every microscopy image classified.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"brushwork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Entry point. Exits 2 for bad input, 1 for a failed run, 130 after Ctrl-C; shows a traceback only with --debug."""
+    from brushwork.cli import predicting, showing, training  # noqa: F401  they add their commands
+
+    debug = "--debug" in sys.argv
+    sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        app(standalone_mode=False)
+    except KeyboardInterrupt:
+        _leave("interrupted; nothing that looks complete is left, and the same command continues", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _leave(*_explained(error))
+
+
+def _leave(message: str, code: int) -> None:
+    from rich.markup import escape
+
+    from brushwork.cli.console import errors
+
+    errors.print(f"[bold red]brushwork:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.stdout.flush()
+    if code == 130:
+        os._exit(code)  # threads in the middle of a block would be waited for
+    sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    from brushwork.errors import InputError, RunError
+
+    if isinstance(error, typer.Exit):
+        return "", error.exit_code
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, RunError):
+        return str(error), 1
+    if hasattr(error, "format_message"):  # the parser's own errors
+        return f"{error.format_message()} (brushwork --help)", 2
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; give --memory or a smaller --block", 1
+    return f"{type(error).__name__}: {error} (this is a defect; --debug shows where)", 1

@@ -1,0 +1,60 @@
+"""Options that several commands share, and how their values are read."""
+
+import glob
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brushwork.errors import InputError
+
+Axes = Annotated[str | None, typer.Option("--axes", help="What the axes of the images are, e.g. zyx, yxc, tcyx.")]
+Level = Annotated[str | None, typer.Option("--level", help="Level of a pyramid: its number (0 is the finest) or name.")]
+PixelSize = Annotated[
+    str | None, typer.Option("--pixel-size", help="Micrometres per pixel, z,y,x; instead of what the file says.")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; all processors by default.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Features = Annotated[
+    str, typer.Option("--features", help="A preset (all, fast, ecc), a selection or JSON; see: brushwork features.")
+]
+Channels = Annotated[
+    str | None, typer.Option("--channels", help="Channels to look at, numbers or names; all by default.")
+]
+EstimatorName = Annotated[str, typer.Option("--estimator", help="symmetric-forest, or sklearn:CLASS.")]
+Seed = Annotated[int, typer.Option("--seed", help="The same strokes and seed give the same model.")]
+Classes = Annotated[
+    str, typer.Option("--classes", help="Names of the classes in the order of the labels' values from 1.")
+]
+
+
+def comma_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def channel_list(text: str | None) -> list[int | str] | None:
+    return None if text is None else [int(c) if c.isdigit() else c for c in comma_list(text)]
+
+
+def pixel_size_of(text: str | None) -> tuple[float, ...] | None:
+    from brushwork.image import parse_pixel_size
+
+    return None if text is None else parse_pixel_size(text)
+
+
+def expanded(paths: list[str]) -> list[str]:
+    """The files that patterns name (where the shell did not expand them); other paths are kept as they are."""
+    found = []
+    for path in paths:
+        if any(c in path for c in "*?[") and not Path(path).exists() and "://" not in path:
+            matches = sorted(glob.glob(path))
+            if not matches:
+                raise InputError(f"no file matches {path!r} in {Path.cwd()}")
+            found += matches
+        else:
+            found.append(path)
+    return found
+
+
+def level_of(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdigit() else text

@@ -1,0 +1,137 @@
+"""brushwork predict, brushwork convert."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brushwork.cli import options as o
+from brushwork.cli.console import announce_compilation, console, parse_bytes, progress
+from brushwork.cli.main import app
+from brushwork.errors import InputError, unknown
+
+SUFFIXES = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "hdf5": ".h5", "npy": ".npy", "png": ".png"}
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model file, NAME.bwm.")],
+    images: Annotated[list[str], typer.Argument(help="Images.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, or one file for one image.")],
+    output: Annotated[
+        str, typer.Option("--output", help="probabilities, segmentation, uncertainty or features.")
+    ] = "probabilities",
+    as_: Annotated[str | None, typer.Option("--as", help="ome-zarr (default), tiff, hdf5, npy or png.")] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="uint8, uint16 or float32; 1.0 becomes the type's maximum.")
+    ] = "uint8",
+    ignore: Annotated[
+        str | None, typer.Option("--ignore", help="A mask; pixels where it is not 0 are left out.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate to the model's pixel size and back.")
+    ] = False,
+    axes: o.Axes = None,
+    level: o.Level = None,
+    pixel_size: o.PixelSize = None,
+    block: Annotated[
+        int | None, typer.Option("--block", help="Edge of a block in pixels; never changes a result.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="About what all threads may use, e.g. 2G.")] = None,
+    threads: o.Threads = None,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Classify every pixel of images. An interrupted run is continued by the same command."""
+    from brushwork.classifier import Classifier
+    from brushwork.io import open_image
+    from brushwork.jobs import Settings, record
+    from brushwork.jobs import predict as predict_image
+
+    settings = Settings(output, dtype, block, threads, parse_bytes(memory) if memory else None, resample)
+    classifier = Classifier.load(model)
+    images = o.expanded(images)
+    targets = _targets(images, out, output, as_)
+    announce_compilation()
+    for uri, target in zip(images, targets):
+        image = open_image(
+            uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size), like=classifier.axes
+        )
+        mask = open_image(ignore, like=classifier.axes) if ignore else None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        began = time.perf_counter()
+        with progress(Path(uri).name) as show:
+            predict_image(
+                classifier, image, target, output=output, dtype=dtype, block=block, threads=threads, memory=settings.memory,
+                resample=resample, ignore=mask, overwrite=overwrite, progress=show,
+            )  # fmt: skip
+        seconds = time.perf_counter() - began
+        entry = {"image": str(Path(uri).resolve()) if "://" not in uri else uri, "output": target.name}
+        entry |= {
+            "axes": axes or image.axes,
+            "level": level,
+            "pixel_size": image.pixel_size,
+            "seconds": round(seconds, 2),
+        }
+        record(target.parent, model, settings, entry)
+        console.print(f"{target}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
+
+
+def _targets(images: list[str], out: Path, output: str, as_: str | None) -> list[Path]:
+    """Where each image's result goes; refuses names that would meet."""
+    if as_ is not None and as_ not in SUFFIXES:
+        raise unknown("format", as_, SUFFIXES)
+    if (
+        len(images) == 1
+        and any(out.name.endswith(s) for s in (*SUFFIXES.values(), ".tiff", ".hdf5"))
+        and not out.is_dir()
+    ):
+        if as_ is not None and not out.name.endswith(SUFFIXES[as_]):
+            raise InputError(f"--as {as_} and the name {out.name} disagree; leave one out")
+        return [out]
+    if (out.exists() and not out.is_dir()) or out.name.endswith(".zarr"):
+        raise InputError(f"{len(images)} images need a folder for their results; {out} is not one")
+    targets = [out / f"{stem(uri)}_{output}{SUFFIXES[as_ or 'ome-zarr']}" for uri in images]
+    for i, target in enumerate(targets):
+        if target in targets[:i]:
+            raise InputError(
+                f"{images[targets.index(target)]} and {images[i]} would both be written to {target}; predict them apart"
+            )
+    return targets
+
+
+def stem(uri: str) -> str:
+    """The name of an image without folder and suffixes: "a/b.ome.tif" -> "b"; of "a.h5/data" -> "a_data"."""
+    path = Path(uri.rstrip("/"))
+    for i, part in enumerate(path.parts):
+        if part.lower().endswith((".h5", ".hdf5")) and i < len(path.parts) - 1:
+            return "_".join([part.rsplit(".", 1)[0], *path.parts[i + 1 :]])
+    name = path.name.replace("*", "_").replace("?", "_")
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name.rsplit(".", 1)[0] if "." in name else name
+
+
+@app.command()
+def convert(
+    source: Annotated[list[str], typer.Argument(help="An image, or the planes of one; then the file to write.")],
+    axes: o.Axes = None,
+    level: o.Level = None,
+    pixel_size: o.PixelSize = None,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Write an image in another format: .ome.zarr, .tif, .h5, .npy or .png. The last name is the target."""
+    from brushwork.io import open_image
+    from brushwork.io.export import write_image
+
+    if len(source) < 2:
+        raise InputError(
+            "convert needs an image and the name of the file to write, e.g. brushwork convert a.tif a.ome.zarr"
+        )
+    *files, target = source
+    uri: str | list[str] = files[0] if len(files) == 1 else files
+    image = open_image(uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size))
+    with progress(Path(target).name) as show:
+        write_image(image, Path(target), overwrite=overwrite, progress=show)
+    console.print(f"{target}  {image.axes} {image.shape}", highlight=False, soft_wrap=True)

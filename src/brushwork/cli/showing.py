@@ -1,0 +1,188 @@
+"""brushwork info, features, doctor, report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brushwork.cli import options as o
+from brushwork.cli.console import announce_compilation, console, human_bytes
+from brushwork.cli.main import app
+from brushwork.errors import InputError
+
+
+@app.command()
+def info(
+    what: Annotated[list[str], typer.Argument(help="Models, images, or folders of them.")],
+    axes: o.Axes = None,
+    level: o.Level = None,
+) -> None:
+    """Say what something is: a model, an image, or what a folder holds."""
+    from brushwork.jobs import RECORD
+
+    for name in o.expanded(what):
+        path = Path(name)
+        if path.suffix == ".bwm":
+            _info_model(path)
+        elif (path / RECORD).is_file():
+            _info_results(path)
+        elif path.is_dir() and not _is_image_folder(path):
+            _info_folder(path)
+        else:
+            _info_image(name, axes, level)
+
+
+def _is_image_folder(path: Path) -> bool:
+    from brushwork.io import is_image_folder
+
+    return is_image_folder(path)
+
+
+def _info_image(name: str, axes: str | None, level: str | None) -> None:
+    from brushwork.cli.tables import facts
+    from brushwork.io import open_image
+
+    image = open_image(name, axes=axes, level=o.level_of(level))
+    console.print(facts(name, _image_facts(image)))
+
+
+def _image_facts(image: Any) -> list[tuple[str, Any]]:
+    import math
+
+    spatial = "".join(a for a in "zyx" if a in image.axes)
+    sizes = ", ".join(f"{a} {n:,}" for a, n in zip(spatial, image.shape))
+    n = math.prod(image.shape) * image.n_frames * len(image.channel_names)
+    size = ", ".join(f"{a} {s:g}" for a, s in zip(spatial, image.pixel_size)) + " um" if image.pixel_size else "unknown"
+    rows = [
+        ("shape", f"{sizes}  ({human_bytes(n * image.dtype.itemsize)})"),
+        ("axes as stored", image.axes),
+        ("type", image.dtype),
+    ]
+    if image.n_frames > 1:
+        rows.append(("frames", image.n_frames))
+    return [*rows, ("pixel size", size), (f"{len(image.channel_names)} channel(s)", ", ".join(image.channel_names))]
+
+
+def _info_model(path: Path) -> None:
+    from brushwork.accuracy import accuracy_of
+    from brushwork.classifier import Classifier
+    from brushwork.cli.tables import accuracy_table, facts, feature_weights
+    from brushwork.features import selection
+
+    model = Classifier.load(path)
+    made = model.provenance
+    classes = ", ".join(f"{name} ({color})" for name, color in zip(model.classes, model.colors))
+    rows = [
+        ("classes", classes),
+        ("trained on", ", ".join(made.get("images", []))),
+        ("channels", ", ".join(model.channel_names)),
+        ("pixel size", f"{model.pixel_size} um" if model.pixel_size else "unknown"),
+        ("dimensions", f"{model.ndim}D, axes {model.axes}"),
+        ("features", f"{model.features.n_maps} maps: {selection(model.features)}"),
+        ("estimator", f"{model.estimator.kind} {model.estimator.settings()}"),
+        ("made with", f"{made.get('software')}, seed {made.get('seed')}"),
+    ]
+    console.print(facts(str(path), rows))
+    accuracy = accuracy_of(model)
+    if accuracy is not None:
+        console.print(accuracy_table(accuracy, model))
+    console.print(feature_weights(model))
+
+
+def _info_results(folder: Path) -> None:
+    from brushwork.cli.tables import facts
+    from brushwork.jobs import read_record
+
+    record = read_record(folder)
+    rows: list[tuple[str, Any]] = [("model", record["model"]), ("output", record["settings"]["output"])]
+    rows += [(e["output"], f"{e['image']}  ({e['seconds']} s)") for e in record["images"]]
+    rows += [("unfinished", p.name[: -len(".run")]) for p in sorted(folder.glob("*.run"))]
+    console.print(facts(str(folder), rows))
+
+
+def _info_folder(folder: Path) -> None:
+    from brushwork.cli.tables import facts
+    from brushwork.io import open_image
+
+    if not folder.exists():
+        raise InputError(f"there is no {folder.absolute()}")
+    rows: list[tuple[str, Any]] = []
+    for path in sorted(folder.iterdir()):
+        try:
+            image = open_image(path)
+        except InputError as error:
+            rows.append(
+                (path.name, "model" if path.suffix == ".bwm" else f"not readable: {str(error).splitlines()[0]}")
+            )
+        else:
+            rows.append((path.name, f"{image.axes} {image.shape} {image.dtype}"))
+    console.print(facts(str(folder), rows or [("", "empty")]))
+
+
+@app.command()
+def features(
+    selection: Annotated[
+        str | None, typer.Argument(help="A selection to explain, e.g. 'hessian:1.6'; all families without.")
+    ] = None,
+) -> None:
+    """List the feature families: what each responds to, its cost and halo; and how to write a selection."""
+    import numpy as np
+
+    from brushwork.cli.tables import table
+    from brushwork.features import FAMILIES, GRAMMAR, PRESETS, SIGMAS, FeatureSet
+    from brushwork.image import as_image
+    from brushwork.suggest import cost_of
+
+    announce_compilation()
+    image = as_image(np.random.default_rng(0).random((512, 512), np.float32))
+    if selection is not None:
+        chosen = FeatureSet.parse(selection).resolved(image)
+        made = table(
+            "map", "halo", title=f"{chosen.n_maps} maps on one channel in 2D, {cost_of(chosen, image):.0f} ns per pixel"
+        )
+        for f in chosen.features:
+            made.add_row(f.label(), f"{max(FeatureSet((f,)).halo(image))} px")
+        console.print(made)
+        return
+    made = table(
+        "family",
+        "maps 2D / 3D",
+        "halo",
+        "ns per pixel",
+        "responds to",
+        title="Families (halo and cost at sigma 1.6 in 2D)",
+    )
+    for name, family in FAMILIES.items():
+        one = FeatureSet.parse(f"{name}:1.6").resolved(image)
+        cost = f"{cost_of(one, image):.1f}"
+        made.add_row(name, f"{family.maps(2)} / {family.maps(3)}", f"{max(one.halo(image))} px", cost, family.help)
+    console.print(made)
+    halos = ", ".join(f"{s:g}: {max(FeatureSet.parse(f'hessian:{s}').resolved(image).halo(image))}" for s in SIGMAS)
+    console.print(f"Halo in pixels by sigma: {halos}. Families of one sigma share its smoothing.\n")
+    console.print(GRAMMAR + "\n", markup=False, highlight=False)
+    for name, text in PRESETS.items():
+        console.print(f"preset {name}: {text}", highlight=False, markup=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: threads, memory, compiled kernels, optional parts, and what would bring what is missing."""
+    from brushwork.cli.diagnosis import diagnose
+    from brushwork.cli.tables import facts
+
+    announce_compilation()
+    for title, rows in diagnose().items():
+        console.print(facts(title, rows))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that brushwork predict has written.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The page to write; FOLDER/report.html by default.")
+    ] = None,
+) -> None:
+    """Write one HTML page about a run: pictures, accuracy, areas, settings."""
+    from brushwork.report import write_report
+
+    console.print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""brushwork train, brushwork suggest-features."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brushwork.cli import options as o
+from brushwork.cli.console import announce_compilation, console, errors
+from brushwork.cli.main import app
+from brushwork.errors import InputError
+
+LabelFiles = Annotated[
+    list[str], typer.Option("--labels", help="Label images, one per image in the same order; 0 is unpainted.")
+]
+
+
+@app.command()
+def train(
+    images: Annotated[list[str], typer.Argument(help="Images; then --labels with as many label images.")],
+    labels: LabelFiles,
+    classes: o.Classes,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, NAME.bwm.")],
+    features: o.Features = "all",
+    channels: o.Channels = None,
+    estimator: o.EstimatorName = "symmetric-forest",
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Every class counts the same, however much of it is painted.")
+    ] = False,
+    colors: Annotated[str | None, typer.Option("--colors", help="One #rrggbb per class.")] = None,
+    seed: o.Seed = 0,
+    axes: o.Axes = None,
+    level: o.Level = None,
+    pixel_size: o.PixelSize = None,
+    threads: o.Threads = None,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Learn from painted images; writes a model file and reports how good it is on strokes left out."""
+    from brushwork import accuracy as acc
+    from brushwork.classifier import fit
+    from brushwork.cli.tables import accuracy_table, feature_weights
+    from brushwork.estimators import estimator as recipe_named
+
+    if out.suffix != ".bwm":
+        raise InputError(f"a model file ends with .bwm; {out} was given")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; give --overwrite to replace it")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
+    announce_compilation()
+    recipe = recipe_named(estimator, **({"balanced": True} if balanced else {}))
+    prepared = _prepared(images, labels, classes, features, channels, axes, level, pixel_size, threads)
+    began = time.perf_counter()
+    model = fit(prepared, recipe, seed=seed, colors=o.comma_list(colors) if colors else None)
+    model = model.with_provenance(estimator=estimator, balanced=balanced)
+    seconds = time.perf_counter() - began
+    measured = acc.held_out(prepared, recipe, seed=seed)
+    model = acc.with_accuracy(model, measured)
+    model.save(out)
+    n = len(prepared.table.y)
+    console.print(f"{n:,} painted pixels, {prepared.features.n_maps} feature maps, trained in {seconds:.2f} s")
+    console.print(accuracy_table(measured, model))
+    console.print(feature_weights(model))
+    console.print(f"model: {out}", highlight=False)
+
+
+def _prepared(
+    images: Sequence[str],
+    labels: Sequence[str],
+    classes: str,
+    features: str,
+    channels: str | None,
+    axes: str | None,
+    level: str | None,
+    pixel_size: str | None,
+    threads: int | None,
+) -> Any:
+    from brushwork.classifier import prepare
+    from brushwork.features import FeatureSet
+    from brushwork.io import open_image, open_labels
+
+    images, labels = o.expanded(list(images)), o.expanded(list(labels))
+    if len(images) != len(labels):
+        raise InputError(
+            f"{len(images)} images but {len(labels)} label images were given; every image needs its own, in the same order"
+        )
+    examples = []
+    for image_file, label_file in zip(images, labels):
+        image = open_image(image_file, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size))
+        examples.append((image, open_labels(label_file, image)))
+    prepared = prepare(
+        examples,
+        FeatureSet.parse(features),
+        classes=o.comma_list(classes),
+        channels=o.channel_list(channels),
+        threads=threads,
+    )
+    _tell_choices(prepared, features)
+    return prepared
+
+
+def _tell_choices(prepared: Any, asked: str) -> None:
+    """Say what was settled by the images rather than by the user."""
+    from brushwork.features import FeatureSet
+    from brushwork.image import is_anisotropic
+
+    image = prepared.image
+    if len(image.shape) == 3:
+        if all(f.in_2d for f in prepared.features.features) and "/2d" not in asked:
+            coarse = is_anisotropic(image.pixel_size)
+            why = (
+                f"z is much coarser than y and x ({image.pixel_size} um)"
+                if coarse
+                else f"only {image.shape[0]} sections"
+            )
+            errors.print(
+                f"Features are computed in 2D, section by section: {why}. ':SIGMA/3d' in --features overrides.",
+                style="dim",
+            )
+        elif image.pixel_size is None:
+            errors.print(
+                "The pixel size is unknown; features are computed in 3D as if voxels were cubes (--pixel-size).",
+                style="dim",
+            )
+    wanted = FeatureSet.parse(asked)
+    kept = {(f.family, f.sigma) for f in prepared.features.features}
+    dropped = sorted({f.sigma for f in wanted.features if (f.family, f.sigma) not in kept})
+    if dropped:
+        sigmas = ", ".join(f"{s:g}" for s in dropped)
+        errors.print(f"Left out because too large for an image of {image.shape}: sigma {sigmas}.", style="dim")
+
+
+@app.command("suggest-features")
+def suggest_features(
+    images: Annotated[list[str], typer.Argument(help="Images; then --labels with as many label images.")],
+    labels: LabelFiles,
+    classes: o.Classes,
+    features: o.Features = "all",
+    channels: o.Channels = None,
+    estimator: o.EstimatorName = "symmetric-forest",
+    seed: o.Seed = 0,
+    axes: o.Axes = None,
+    level: o.Level = None,
+    pixel_size: o.PixelSize = None,
+    threads: o.Threads = None,
+) -> None:
+    """Find a smaller feature set: accuracy on held-out strokes against time."""
+    from brushwork.cli.tables import suggestion_table
+    from brushwork.features import selection
+    from brushwork.suggest import best_small
+    from brushwork.suggest import suggest_features as suggest
+
+    announce_compilation()
+    prepared = _prepared(images, labels, classes, features, channels, axes, level, pixel_size, threads)
+    suggestions = suggest(prepared, estimator, seed=seed)
+    best = best_small(suggestions)
+    console.print(suggestion_table(suggestions, best))
+    console.print("The cheapest set within 0.01 of the best accuracy:")
+    console.print(f"  --features '{selection(best.features)}'", highlight=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""HDF5: `FILE.h5/internal/path`; axes from ilastik's axistags, dimension labels or element sizes."""
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from brushwork.errors import InputError
+from brushwork.io.sources import full_key
+from brushwork.io.stored import Stored, one_level
+from brushwork.io.units import to_um
+from brushwork.io.wrong import first_line, missing, not_readable
+
+SUFFIXES = (".h5", ".hdf5", ".hdf")
+CHUNK_CACHE = 64 << 20
+
+
+def split(uri: str) -> tuple[Path, str]:
+    """The file and the path inside it ("" if none is given)."""
+    for match in re.finditer(r"\.(?:h5|hdf5|hdf)(?=[/\\]|$)", uri, re.IGNORECASE):
+        path = Path(uri[: match.end()])
+        if path.is_file():
+            return path, uri[match.end() :].replace("\\", "/").strip("/")
+    raise missing(Path(uri))
+
+
+def read(uri: str) -> Stored:
+    path, inside = split(uri)
+    try:
+        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+    except OSError as error:
+        raise not_readable(path, "an HDF5 file", error) from error
+    dataset = _dataset(file, path, inside)
+    axes, sizes = _described(dataset)
+    return one_level(Hdf5Array(dataset, path), axes, pixel_size=sizes, channel_names=_channel_names(dataset))
+
+
+class Hdf5Array:
+    """A dataset; owns a lock, because HDF5 is read by one thread at a time."""
+
+    def __init__(self, dataset: Any, path: Path) -> None:
+        self.shape, self.dtype, self._dataset, self._path = dataset.shape, dataset.dtype, dataset, path
+        self._lock = threading.Lock()
+
+    def __getitem__(self, key: Any) -> Any:
+        with self._lock:
+            try:
+                return self._dataset[full_key(key, len(self.shape))]
+            except OSError as error:
+                raise InputError(f"{self._path}{self._dataset.name} cannot be read ({first_line(error)})") from error
+
+
+def _dataset(file: Any, path: Path, inside: str) -> Any:
+    if inside:
+        found = file.get(inside)
+        if isinstance(found, h5py.Dataset):
+            return found
+        names = _names(file)
+        raise InputError(f"{path} has no dataset {inside!r}; it has {', '.join(names) or 'none'}")
+    names = _names(file)
+    if len(names) != 1:
+        listed = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+        raise InputError(
+            f"{path} holds {len(names)} datasets ({listed}); name one, e.g. {path}/{names[0] if names else 'data'}"
+        )
+    return file[names[0]]
+
+
+def _names(file: Any) -> list[str]:
+    names: list[str] = []
+    file.visititems(
+        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) and item.ndim >= 2 else None
+    )
+    return names
+
+
+def _described(dataset: Any) -> tuple[str | None, dict[str, float]]:
+    """Axes and micrometres by axis letter, as far as the dataset tells them."""
+    axes, sizes = _axistags(dataset)
+    if axes is None:
+        labels = [dimension.label.lower() for dimension in dataset.dims]
+        axes = "".join(labels) if labels and all(label in tuple("tczyx") for label in labels) else None
+    elements = np.ravel(dataset.attrs.get("element_size_um", ())).tolist()
+    if elements and axes is None and len(elements) == dataset.ndim and len(elements) in (2, 3):
+        axes = "zyx"[-len(elements) :]
+    return axes, sizes | {a: float(v) for a, v in zip("zyx"[-len(elements) :], elements) if v > 0}
+
+
+def _axistags(dataset: Any) -> tuple[str | None, dict[str, float]]:
+    try:
+        tags = json.loads(dataset.attrs["axistags"])["axes"]
+        units = json.loads(dataset.attrs.get("axis_units", "{}"))
+        axes = "".join(str(tag["key"]) for tag in tags)
+    except (KeyError, ValueError, TypeError):
+        return None, {}
+    if len(axes) != dataset.ndim or not set(axes) <= set("tczyx"):
+        return None, {}
+    sizes = {}
+    for tag in tags:
+        unit = units.get(tag["key"], "um") if isinstance(units, dict) else "um"
+        size = to_um(float(tag.get("resolution") or 0), unit)
+        if tag["key"] in "zyx" and size is not None:
+            sizes[tag["key"]] = size
+    return axes, sizes
+
+
+def _channel_names(dataset: Any) -> list[str]:
+    names = np.ravel(dataset.attrs.get("channel_names", ())).tolist()
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]

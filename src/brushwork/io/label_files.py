@@ -1,0 +1,96 @@
+"""Label images: any readable file, matched to its image and read piece by piece."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brushwork.blocks import Region, grid, whole
+from brushwork.errors import InputError
+from brushwork.image import SPATIAL, ArrayImage, Image, Sliceable
+from brushwork.io.sources import Squeezed
+from brushwork.io.stored import Stored, checked
+from brushwork.labels import Labels, from_coords, mapped
+
+PIECE_PIXELS = 1 << 24
+
+
+def read_labels(stored: Stored, uri: str, image: Image, mapping: Mapping[int, int] | None) -> Labels:
+    """The painted pixels of `image` that a file holds."""
+    source = checked(stored.palette if stored.palette is not None else stored.levels[0].open(), uri)
+    axes = stored.axes if stored.palette is None else "yx"
+    values = _matched(source, axes, uri, image)
+    has_time = "t" in image.axes
+    coords, classes = [], []
+    for t in range(image.n_frames):
+        for region in grid(whole(image.shape, t), _edge(image.shape)):
+            at, found = _painted(values, region, uri, mapping)
+            coords.append(np.insert(at, 0, t, axis=1) if has_time else at)
+            classes.append(found)
+    return from_coords(np.concatenate(coords), np.concatenate(classes), image.shape)
+
+
+def _edge(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Pieces are slabs of whole rows: label images are often compressed page by page."""
+    row = int(np.prod(shape[1:]))
+    return (max(1, PIECE_PIXELS // row), *shape[1:])
+
+
+def _painted(
+    values: ArrayImage, region: Region, uri: str, mapping: Mapping[int, int] | None
+) -> tuple[NDArray, NDArray]:
+    piece = values.stored(region)[0]
+    at = np.argwhere(piece)
+    found = piece[tuple(at.T)]
+    try:
+        classes = mapped(found, mapping)
+    except InputError as error:
+        raise InputError(f"{uri}: {error}") from None
+    if mapping is None and len(classes) and classes.max() > 255:
+        raise InputError(
+            f"{uri} holds the value {classes.max()}; classes are whole numbers from 1 to 255 (is it an image, or objects by number?)"
+        )
+    painted = classes > 0
+    return at[painted] + region.start, classes[painted]
+
+
+def _matched(source: Sliceable, axes: str | None, uri: str, image: Image) -> ArrayImage:
+    """The label image with the axes of `image`, whose frames and pixels it must share."""
+    spatial = "".join(a for a in SPATIAL if a in image.axes)[-len(image.shape) :]
+    extent = image.shape if image.n_frames == 1 else (image.n_frames, *image.shape)
+    wanted = spatial if image.n_frames == 1 else "t" + spatial
+    if axes is not None and len(axes) == len(source.shape):
+        source, axes = _without_single(source, axes, wanted)
+        if sorted(axes) == sorted(wanted):
+            found = ArrayImage(source, axes, uri)
+            if found.shape == image.shape and found.n_frames == image.n_frames:
+                return found
+    else:
+        for axis in reversed([i for i, n in enumerate(source.shape) if n == 1]):
+            if len(source.shape) > len(extent):
+                source = Squeezed(source, axis)
+        if tuple(source.shape) == extent:
+            return ArrayImage(source, wanted, uri)
+    raise InputError(
+        f"labels in {uri} are {_extent(source)}{_named(axes)}, the image {image.uri} is {_by(extent)} ({wanted})"
+    )
+
+
+def _without_single(source: Sliceable, axes: str, wanted: str) -> tuple[Sliceable, str]:
+    for letter in axes:
+        if letter not in wanted and source.shape[axes.index(letter)] == 1:
+            source, axes = Squeezed(source, axes.index(letter)), axes.replace(letter, "")
+    return source, axes
+
+
+def _extent(source: Any) -> str:
+    return _by(source.shape)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def _named(axes: str | None) -> str:
+    return f" ({axes})" if axes else ""

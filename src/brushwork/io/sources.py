@@ -1,0 +1,139 @@
+"""Arrays that stay in their file until they are sliced, and the memory that decoded pieces may take."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from brushwork.image import Sliceable
+
+CACHE_BYTES = 256 << 20
+
+Key = tuple[int | slice, ...]
+
+
+class PieceCache:
+    """Decoded pieces of files, the latest used first; owns them because many reads in many threads want the same piece.
+
+    A piece that two threads ask for is made once. The latest piece is kept even where it is larger than the limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._pieces: OrderedDict[Hashable, Future[NDArray]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
+        with self._lock:
+            piece = self._pieces.get(key)
+            if piece is not None:
+                self._pieces.move_to_end(key)
+            else:
+                mine: Future[NDArray] = Future()
+                self._pieces[key] = mine
+        return piece.result() if piece is not None else self._made(key, mine, make)
+
+    def _made(self, key: Hashable, piece: "Future[NDArray]", make: Callable[[], NDArray]) -> NDArray:
+        try:
+            array = make()
+        except BaseException as error:
+            with self._lock:
+                self._pieces.pop(key, None)
+            piece.set_exception(error)
+            raise
+        piece.set_result(array)
+        with self._lock:
+            self._bytes += array.nbytes
+            self._shrink()
+        return array
+
+    def _shrink(self) -> None:
+        for key in list(self._pieces)[:-1]:
+            if self._bytes <= self.max_bytes:
+                return
+            if self._pieces[key].done():
+                self._bytes -= self._pieces.pop(key).result().nbytes
+
+
+PIECES = PieceCache(CACHE_BYTES)
+
+
+class Mapped:
+    """An uncompressed array inside a file. The file is mapped for each read only, so no memory stays taken."""
+
+    def __init__(self, path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: Any = "C") -> None:
+        self.path, self.dtype, self.shape, self.offset, self.order = path, np.dtype(dtype), shape, offset, order
+
+    def __getitem__(self, key: Any) -> NDArray:
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
+        return np.array(mapped[key])
+
+
+class Whole:
+    """An array whose format can only be decoded as a whole; that happens when it is first sliced."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, load: Callable[[], NDArray]) -> None:
+        self.shape, self.dtype, self._load = shape, np.dtype(dtype), load
+
+    def __getitem__(self, key: Any) -> NDArray:
+        return PIECES.get(self, self._load)[key]
+
+
+class Squeezed:
+    """An array without one of its axes, which has length 1."""
+
+    def __init__(self, source: Sliceable, axis: int) -> None:
+        self._source, self._axis = source, axis
+        self.shape = tuple(source.shape[:axis]) + tuple(source.shape[axis + 1 :])
+        self.dtype = source.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        key = full_key(key, len(self.shape))
+        return self._source[(*key[: self._axis], 0, *key[self._axis :])]
+
+
+class Trimmed:
+    """The first `n` along one axis: colours without their transparency."""
+
+    def __init__(self, source: Sliceable, axis: int, n: int) -> None:
+        self._source, self._axis = source, axis
+        self.shape = (*source.shape[:axis], n, *source.shape[axis + 1 :])
+        self.dtype = source.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        wanted = list(full_key(key, len(self.shape)))
+        at = wanted[self._axis]
+        if isinstance(at, slice):
+            wanted[self._axis] = slice(*at.indices(self.shape[self._axis]))
+        return self._source[tuple(wanted)]
+
+
+class Stacked:
+    """Arrays of one shape as one array with an axis more, the first; each is opened when it is first sliced."""
+
+    def __init__(self, parts: tuple[Callable[[], Sliceable], ...], shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._parts = parts
+        self.shape, self.dtype = (len(parts), *shape), np.dtype(dtype)
+
+    def __getitem__(self, key: Any) -> NDArray:
+        first, *rest = full_key(key, len(self.shape))
+        inner = tuple(rest)
+        if not isinstance(first, slice):
+            return np.asarray(self._parts[first]()[inner])
+        pieces = [np.asarray(part()[inner]) for part in self._parts[first]]
+        return np.stack(pieces)
+
+
+def full_key(key: Any, ndim: int) -> Key:
+    """`key` with one entry per axis."""
+    key = key if isinstance(key, tuple) else (key,)
+    if Ellipsis in key:
+        at = key.index(Ellipsis)
+        key = key[:at] + (slice(None),) * (ndim - len(key) + 1) + key[at + 1 :]
+    return key + (slice(None),) * (ndim - len(key))

@@ -1,0 +1,90 @@
+"""An image at another pixel size, read region by region, and results brought back to its own pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, map_coordinates
+
+from brushwork.blocks import Region
+from brushwork.image import Image
+
+WINDOW = 4.0  # radius of the smoothing before pixels are made larger, in sigmas
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """`image` interpolated linearly to `pixel_size`; smoothed first along axes whose pixels become larger.
+
+    ratio : per axis, new pixel size / old.
+    """
+
+    image: Image
+    pixel_size: tuple[float, ...]
+    ratio: tuple[float, ...]
+
+    @staticmethod
+    def to(image: Image, pixel_size: tuple[float, ...]) -> "Resampled | Image":
+        """The image at `pixel_size` (micrometres); itself where its own is the same or unknown."""
+        if image.pixel_size is None or np.allclose(image.pixel_size, pixel_size, rtol=1e-3, atol=0):
+            return image
+        return Resampled(image, pixel_size, tuple(b / a for a, b in zip(image.pixel_size, pixel_size)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(max(round(n / r), 1) for n, r in zip(self.image.shape, self.ratio))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.image.dtype
+
+    @property
+    def axes(self) -> str:
+        return self.image.axes
+
+    @property
+    def n_frames(self) -> int:
+        return self.image.n_frames
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return self.image.channel_names
+
+    @property
+    def uri(self) -> str:
+        return self.image.uri
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """See Image.read."""
+        return _interpolated(region, self.ratio, self.image.shape, self._smoothed)
+
+    def _smoothed(self, region: Region) -> NDArray[np.float32]:
+        sigmas = [max(r - 1, 0) / 2 for r in self.ratio]
+        reach = [int(WINDOW * s + 0.5) for s in sigmas]
+        around = region.grown(reach).clipped(self.image.shape)
+        pixels = self.image.read(around)
+        for axis, sigma in enumerate(sigmas, start=1):
+            if sigma:
+                pixels = gaussian_filter1d(pixels, sigma, axis=axis, mode="mirror", truncate=WINDOW)
+        return pixels[(slice(None), *region.slices_in(around))]
+
+    def back(self, region: Region, compute: Callable[[Region], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What `compute` gives at this pixel size, interpolated at the pixels of `region` of the original image."""
+        return _interpolated(region, tuple(1 / r for r in self.ratio), self.shape, compute)
+
+
+def _interpolated(
+    region: Region, ratio: tuple[float, ...], shape: tuple[int, ...], compute: Callable[[Region], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Linear interpolation at the pixel centres of `region`, whose pixels are `ratio` source pixels wide.
+
+    compute : region of the source (of `shape`) -> (c, *spatial).
+    """
+    at = [(np.arange(a, b) + 0.5) * r - 0.5 for a, b, r in zip(region.start, region.stop, ratio)]
+    at = [np.clip(c, 0, n - 1) for c, n in zip(at, shape)]
+    start = tuple(int(np.floor(c[0])) for c in at)
+    stop = tuple(min(int(np.floor(c[-1])) + 2, n) for c, n in zip(at, shape))
+    source = compute(Region(start, stop, region.t))
+    grid = np.meshgrid(*(c - s for c, s in zip(at, start)), indexing="ij")
+    return np.stack([map_coordinates(channel, grid, order=1, mode="nearest") for channel in source])
