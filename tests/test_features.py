@@ -166,7 +166,9 @@ def test_a_family_of_your_own_in_a_few_lines(monkeypatch):
     def double(space):
         return 2 * space.derivative()[None]
 
-    monkeypatch.setitem(FAMILIES, "double", Family(double, maps=lambda ndim: 1, reach=lambda sigma: 2, help="twice the Gaussian"))
+    monkeypatch.setitem(
+        FAMILIES, "double", Family(double, maps=lambda ndim: 1, reach=lambda sigma: 2, help="twice the Gaussian")
+    )
     for shape in [(40, 50), (12, 20, 24)]:
         image, features = on(noise(shape), "double:1.6 gaussian:1.6")
         twice, once = whole_maps(image, features)
@@ -233,3 +235,33 @@ def test_stacks_with_coarse_sections_are_filtered_per_section(pixel_size, in_2d)
 def test_bad_selections_say_what_is_wrong(text, said):
     with pytest.raises(InputError, match=said.replace("(", r"\(")):
         FeatureSet.parse(text).resolved(as_image(noise((50, 50))))
+
+
+# -- three dimensions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(20, 33, 70), (3, 5, 7), (1, 2, 3), (9, 64, 65), (40, 17, 16)])
+def test_maps_are_as_specified_3d(shape):
+    assert_as_specified(noise(shape), EVERYTHING, in_2d=False)
+
+
+def test_sections_and_volumes_mix_in_one_stack():
+    image, mixed = on(noise((9, 40, 50)), "gaussian:1/2d hessian:1.6 structure-tensor:0.7/2d laplacian:3.5/3d hessian:1/2d")
+    maps = whole_maps(image, mixed)
+    at = 0
+    for f in mixed.features:
+        alone = FeatureSet((f,))
+        np.testing.assert_array_equal(maps[at : at + alone.n_maps], whole_maps(image, alone))
+        at += alone.n_maps
+    region = Region((2, 11, 7), (6, 30, 41))
+    np.testing.assert_array_equal(mixed.at(image, mixed.block(image, region)), maps[(slice(None), *region.slices)])
+
+
+def test_channels_of_a_stack_are_filtered_apart():
+    array = noise((2, 9, 30, 40))
+    image = as_image(array, axes="czyx")
+    features = FeatureSet.parse("hessian:1 gaussian@1:1.6").resolved(image)
+    maps = whole_maps(image, features)
+    for c in (0, 1):
+        alone, one = on(array[c], "hessian:1")
+        np.testing.assert_array_equal(maps[3 * c : 3 * c + 3], whole_maps(alone, one))

@@ -105,14 +105,18 @@ class ArrayImage:
     def n_channels(self) -> int:
         return self._length("c")
 
-    def read(self, region: Region) -> NDArray[np.float32]:
+    def stored(self, region: Region) -> NDArray:
+        """The pixels of a region as `read` gives them, (c, *spatial), but of the stored type."""
         where = dict(zip(self.spatial_axes, region.slices))
         key = tuple(where.get(a, region.t if a == "t" else slice(None)) for a in self.axes)
         part = np.asarray(self.source[key])
         left = self.axes.replace("t", "")
         order = [left.index(a) for a in "c" + SPATIAL if a in left]
         part = part.transpose(order)
-        return np.ascontiguousarray(part if "c" in left else part[np.newaxis], dtype=np.float32)
+        return part if "c" in left else part[np.newaxis]
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.stored(region), dtype=np.float32)
 
 
 def _channel_names(image: ArrayImage) -> tuple[str, ...]:

@@ -20,14 +20,14 @@ from brushwork.accuracy import Accuracy, accuracy_of
 from brushwork.blocks import Region, grid, run_over, whole
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError, MissingPart, RunError
-from brushwork.image import SPATIAL, Image
-from brushwork.io import open_image
+from brushwork.image import SPATIAL, ArrayImage, Image
+from brushwork.io import READERS, open_image
 from brushwork.jobs import read_record
 
 PREVIEW_EDGE = 720  # pixels; the longer side of a picture
 SMALL_EDGE, MANY = 320, 24  # pixels, and the number of images from which pictures are that small
-LARGEST_PLANE = 8192  # pixels; of a larger section only the middle is shown
-STRIP = 1 << 22  # pixels read at once for a picture
+LARGEST_PLANE = 16384  # pixels; of a longer or wider section only the middle is shown
+STRIP = 1 << 23  # pixels read at once for a picture
 COUNTED_BYTES = 1 << 26  # bytes (float32) of an output read at once
 CONTRAST = (1.0, 99.8)  # percentiles that become black and white
 TINT, FAINT_TINT, OUTLINE = 0.38, 0.12, 0.9  # opacity; the most common class is tinted faintly, so that the image shows
@@ -142,7 +142,9 @@ def _model_of(run: Mapping[str, Any], folder: Path) -> Classifier:
 # ---------------------------------------------------------------------------------------------------------------- one image
 
 
-def sheet_of(entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], classifier: Classifier, *, edge: int) -> Sheet:
+def sheet_of(
+    entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], classifier: Classifier, *, edge: int
+) -> Sheet:
     """The sheet of one entry of a run's record; what cannot be read is said in it."""
     name = Path(str(entry["image"])).name
     kind = kind_of(entry, run)
@@ -153,7 +155,9 @@ def sheet_of(entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], cla
         image = None
         notes.append(f"The image could not be opened, so only the result is shown: {error}")
     try:
-        result = _opened_result(folder / str(entry["output"]), kind, classifier, image)
+        result = _opened_result(folder / str(entry["output"]), kind, classifier, str(entry.get("axes", "")))
+        if image is not None and tuple(image.shape) != tuple(result.shape):
+            raise InputError(f"it is {tuple(result.shape)}, its image {tuple(image.shape)}; predict again")
         return _sheet(name, entry, image, result, kind, classifier, edge, tuple(notes))
     except UNREADABLE as error:
         return Sheet(name, (str(entry["output"]),), tuple(notes), (), problem=f"The result could not be read: {error}")
@@ -174,15 +178,38 @@ def _opened_image(entry: Mapping[str, Any]) -> Image:
     )
 
 
-def _opened_result(path: Path, kind: str, classifier: Classifier, image: Image | None) -> Image:
-    """The output of a prediction, with one channel per class for probabilities."""
-    result = open_image(path)
+def _opened_result(path: Path, kind: str, classifier: Classifier, image_axes: str) -> Image:
+    """The output of a prediction; probabilities have one channel per class.
+
+    image_axes : those of the image, to which formats that do not store axes are matched.
+    """
+    spatial = SPATIAL[-classifier.ndim :]
+    if path.suffix.lower() == ".png":
+        result: Image = _opened_png(path, kind, classifier)
+    else:
+        result = open_image(path, like="t" * ("t" in image_axes) + "c" * (kind != "segmentation") + spatial)
     wanted = classifier.n_classes if kind == "probabilities" else 1
     if kind != "features" and len(result.channel_names) != wanted:
-        raise InputError(f"{path.name} has {len(result.channel_names)} channels, {kind} of this model {wanted}; predict again")
-    if image is not None and tuple(image.shape) != tuple(result.shape):
-        raise InputError(f"{path.name} is {tuple(result.shape)}, its image {tuple(image.shape)}; predict again")
+        raise InputError(
+            f"{path.name} has {len(result.channel_names)} channels, {kind} of this model {wanted}; predict again"
+        )
     return result
+
+
+def _opened_png(path: Path, kind: str, classifier: Classifier) -> Image:
+    """A segmentation is a palette whose indices are the classes; several channels are one file each."""
+    if kind in ("uncertainty", "segmentation"):
+        stored = READERS[".png"](str(path))
+        return ArrayImage(stored.palette or stored.levels[0].open(), "yx", str(path))
+    names = classifier.classes if kind == "probabilities" else classifier.features.names
+    planes = [open_image(channel_file(path, name)) for name in names]
+    return ArrayImage(np.stack([plane.source[:] for plane in planes]), "cyx", str(path), tuple(names))
+
+
+def channel_file(path: Path, channel: str) -> Path:
+    """The file in which PNG keeps one of several channels."""
+    plain = re.sub(r"[^\w.-]+", "_", channel)
+    return path.with_name(f"{path.stem}_{plain}{path.suffix}")
 
 
 def _sheet(
@@ -363,7 +390,10 @@ def scalar_picture(result: Image, view: View, kind: str) -> tuple[str, NDArray[n
     values = averaged(result, view, (0,))[0][..., np.newaxis]
     if kind == "uncertainty":
         top = np.iinfo(result.dtype).max if result.dtype.kind in "ui" else 1.0
-        caption, gray = "Uncertainty: black is certain, white undecided", (values / top * 255).clip(0, 255).astype(np.uint8)
+        caption, gray = (
+            "Uncertainty: black is certain, white undecided",
+            (values / top * 255).clip(0, 255).astype(np.uint8),
+        )
     else:
         caption, gray = f"{result.channel_names[0]} (map 1 of {len(result.channel_names)})", stretched(values)
     return caption, np.broadcast_to(gray, (*view.shape, 3))
@@ -408,10 +438,11 @@ def _rarer_side(classes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArra
     """The class that draws each pixel: on an outline the rarer of the neighbours, so that objects are framed in their colour."""
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    rank[0] = len(counts)  # what was left out draws nothing
     rarest = classes.copy()
     for here, there in (((slice(None), slice(-1)), (slice(None), slice(1, None))), ((slice(-1),), (slice(1, None),))):
         mine, other = rarest[here], classes[there]
-        rarest[here] = np.where((rank[other] < rank[mine]) & (other > 0), other, mine)
+        rarest[here] = np.where(rank[other] < rank[mine], other, mine)
     return rarest
 
 
@@ -433,12 +464,12 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
 
 
 def percent(share: float) -> str:
-    """0.1234 -> "12.3 %"; what is not quite nothing or everything is not called so."""
+    """0.1234 -> "12.3 %" (no break before the sign); what is not quite nothing or everything is not called so."""
     if 0 < share < 0.0005:
-        return "< 0.1 %"
+        return "< 0.1\u00a0%"
     if 0.9995 <= share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f} %"
+        return "> 99.9\u00a0%"
+    return f"{100 * share:.1f}\u00a0%"
 
 
 def count(n: int) -> str:

@@ -5,7 +5,7 @@ a block. Which pixels share a tile never changes a value.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from brushwork.blocks import Block, Region
 from brushwork.errors import InputError
 from brushwork.image import Image
-from brushwork.kernels import scale2d
+from brushwork.kernels import scale2d, scale3d
 from brushwork.kernels.filters import STENCIL_RADIUS, presmoothing, stencil_coefficients
 from brushwork.kernels.mirror import gather, mirrored
 from brushwork.kernels.simd import LANES
@@ -32,6 +32,15 @@ OUTPUTS_2D = {
     "structure-tensor": scale2d.TENSOR,
     "hessian": scale2d.HESSIAN,
 }
+OUTPUTS_3D = {
+    "gaussian": scale3d.GAUSSIAN,
+    "laplacian": scale3d.LAPLACIAN,
+    "gradient-magnitude": scale3d.MAGNITUDE,
+    "difference-of-gaussians": scale3d.DIFFERENCE,
+    "structure-tensor": scale3d.TENSOR,
+    "hessian": scale3d.HESSIAN,
+}
+N_OUTPUTS_3D = 10
 
 
 class Request(NamedTuple):
@@ -96,10 +105,14 @@ def _stack_tiles(
     requests: Requests, pixels: NDArray[np.float32], shape: tuple[int, ...], block: Block
 ) -> Iterator[tuple[Region, NDArray[np.float32]]]:
     sections = Sections.of(requests)
+    in_3d = [r for r in requests if r.is_built_in and not r.per_section]
     own = _own_maps(tuple(r for r in requests if not r.is_built_in), pixels, shape, block)
     n_maps = sum(r.n_maps for r in requests)
-    for region, buffer in _section_tiles(sections, n_maps, pixels, shape, block):
-        maps = buffer[:n_maps]
+    if in_3d:
+        made = _volume_tiles(in_3d, sections, n_maps, pixels, shape, block)
+    else:
+        made = _section_tiles(sections, n_maps, pixels, shape, block)
+    for region, maps in made:
         for position, map_ in own:
             valid = tuple(slice(0, n) for n in region.shape)
             maps[(position, *valid)] = map_[region.slices_in(block.write)]
@@ -125,7 +138,8 @@ class Sections:
     """All built-in maps in 2D: what to compute on which channel."""
 
     channels: tuple[tuple[int, ScaleTable], ...]
-    radius: int = field(default=0)
+    radius: int
+    positions: list[int]  # of these maps among all
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -136,7 +150,8 @@ class Sections:
             (c, _scale_table([r for r in mine if r.channel == c], trash))
             for c in dict.fromkeys(r.channel for r in mine)
         )
-        return Sections(tables, max((int(t.radii.max()) for _, t in tables), default=0))
+        positions = [r.first + i for r in mine for i in range(r.n_maps)]
+        return Sections(tables, max((int(t.radii.max()) for _, t in tables), default=0), positions)
 
 
 def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
@@ -160,17 +175,59 @@ def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
     return ScaleTable(weights, radii, coefficients, wanted, outputs)
 
 
-class _Padded(NamedTuple):
-    """Mirrored pixels of a box and the signs of its rows and columns (see kernels.mirror)."""
-
-    pixels: NDArray[np.float32]  # (z, y, x)
-    signs: tuple[NDArray[np.float32], ...]
-
-
 def _positions(start: int, stop: int, length: int, read_start: int, read_length: int) -> tuple[NDArray, NDArray]:
     """Positions start .. stop - 1 of an axis as indices into what was read, and signs; far outside, any index will do."""
     inside, signs = mirrored(np.arange(start, stop), length)
     return np.clip(inside - read_start, 0, read_length - 1), signs
+
+
+class SectionDrawer:
+    """Computes maps in 2D on any tile of a block's sections. Owns the mirrored pixels of the present section."""
+
+    def __init__(
+        self,
+        sections: Sections,
+        pixels: NDArray[np.float32],
+        shape: tuple[int, ...],
+        block: Block,
+        margin: tuple[int, int],
+    ) -> None:
+        """margin : rows and columns that tiles may reach beyond the block."""
+        self._sections, self._pixels, self._block = sections, pixels, block
+        (_, y0, x0), (_, y1, x1) = block.write.start, block.write.stop
+        self._rows = sections.radius + STENCIL_RADIUS
+        self._columns = sections.radius + 2 * LANES  # a kernel's vectors run over by less than two
+        read = block.read.start, pixels.shape[1:]
+        self._ys, self._signs_y = _positions(
+            y0 - self._rows, y1 + margin[0] + self._rows, shape[1], read[0][1], read[1][1]
+        )
+        self._xs, self._signs_x = _positions(
+            x0 - self._columns, x1 + margin[1] + self._columns + 2 * LANES, shape[2], read[0][2], read[1][2]
+        )
+        self._padded = np.empty((len(sections.channels), 1, len(self._ys), len(self._xs)), np.float32)
+        self._workspace = np.zeros(scale2d.workspace_size(TILE_WIDTH, sections.radius), np.float32)
+        self._z: int | None = None
+
+    def draw(
+        self, z: int, y: int, x: int, size: tuple[int, int], out: NDArray[np.float32], first: int, map_size: int
+    ) -> None:
+        """Write the maps of a tile of `size` (a multiple of 16 wide) into flat `out`; see kernels.scale2d.scale_of_tile."""
+        self._go_to(z)
+        stride = len(self._xs)
+        down = y - self._block.write.start[1] + self._rows
+        right = x - self._block.write.start[2] + self._columns
+        for (_, t), source in zip(self._sections.channels, self._padded):
+            scale2d.scales_of_tile(
+                source.reshape(-1), stride, down * stride + right, *size, t.weights, t.radii, t.coefficients,
+                self._signs_y, self._signs_x, down, right, t.wanted, self._workspace, out, first, map_size, t.outputs,
+            )  # fmt: skip
+
+    def _go_to(self, z: int) -> None:
+        if z != self._z:
+            self._z = z
+            plane = np.array([z - self._block.read.start[0]])
+            for (channel, _), out in zip(self._sections.channels, self._padded):
+                gather(self._pixels[channel], plane, self._ys, self._xs, out)
 
 
 def _section_tiles(
@@ -179,34 +236,72 @@ def _section_tiles(
     (z0, y0, x0), (z1, y1, x1) = block.write.start, block.write.stop
     width = min(TILE_WIDTH, _rounded_up(x1 - x0, LANES))
     height = max(min(TILE_HEIGHT, TILE_BYTES // (4 * width * (n_maps + 1)), y1 - y0), 1)
-    rows = sections.radius + STENCIL_RADIUS
-    columns = sections.radius + 2 * LANES
-    ys, signs_y = _positions(
-        y0 - rows, y0 + _rounded_up(y1 - y0, height) + rows, shape[1], block.read.start[1], pixels.shape[2]
-    )
-    xs, signs_x = _positions(
-        x0 - columns,
-        x0 + _rounded_up(x1 - x0, width) + columns + 2 * LANES,
-        shape[2],
-        block.read.start[2],
-        pixels.shape[3],
-    )
-    padded = np.empty((len(sections.channels), 1, len(ys), len(xs)), np.float32)
-    workspace = np.zeros(scale2d.workspace_size(width, sections.radius), np.float32)
+    drawer = SectionDrawer(sections, pixels, shape, block, (height, width))
     buffer = np.empty((n_maps + 1, 1, height, width), np.float32)
     for z in range(z0, z1):
-        for (channel, _), out in zip(sections.channels, padded):
-            gather(pixels[channel], np.array([z - block.read.start[0]]), ys, xs, out)
         for y in range(y0, y1, height):
             for x in range(x0, x1, width):
-                at = (y - y0 + rows) * len(xs) + x - x0 + columns
-                for (_, t), source in zip(sections.channels, padded):
-                    scale2d.scales_of_tile(
-                        source.reshape(-1), len(xs), at, height, width, t.weights, t.radii, t.coefficients,
-                        signs_y, signs_x, y - y0 + rows, x - x0 + columns, t.wanted,
-                        workspace, buffer.reshape(-1), 0, height * width, t.outputs,
-                    )  # fmt: skip
-                yield Region((z, y, x), (z + 1, min(y + height, y1), min(x + width, x1)), block.write.t), buffer
+                drawer.draw(z, y, x, (height, width), buffer.reshape(-1), 0, height * width)
+                region = Region((z, y, x), (z + 1, min(y + height, y1), min(x + width, x1)), block.write.t)
+                yield region, buffer[:n_maps]
+
+
+# -- volumes: maps in 3D, kernels.scale3d; sections of the same stack are drawn into the same tiles -----------------------------
+
+
+def _volume_tiles(
+    requests: Sequence[Request],
+    sections: Sections,
+    n_maps: int,
+    pixels: NDArray[np.float32],
+    shape: tuple[int, ...],
+    block: Block,
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    channels = list(dict.fromkeys(r.channel for r in requests))
+    scales = _scales_3d(tuple(requests), tuple(channels))
+    around = tuple(max(s.radii[axis] for s in scales) + STENCIL_RADIUS for axis in range(3))
+    axes = [
+        _positions(a - h, b + h, n, r, m)
+        for a, b, h, n, r, m in zip(
+            block.write.start, block.write.stop, around, shape, block.read.start, pixels.shape[1:]
+        )
+    ]
+    padded = np.empty((len(channels), *(len(positions) for positions, _ in axes)), np.float32)
+    for c, out in zip(channels, padded):
+        gather(pixels[c], *(positions for positions, _ in axes), out)
+    drawer = SectionDrawer(sections, pixels, shape, block, (0, LANES)) if sections.channels else None
+    in_2d = sections.positions
+    plane = np.empty((n_maps + 1) * TILE_WIDTH * TILE_HEIGHT, np.float32)
+    origin = block.write.start
+    for tile in scale3d.Stream3D(scales, n_maps).tiles(padded, around, [signs for _, signs in axes]):
+        start = (tile.z0 + origin[0], tile.y0 + origin[1], tile.x0 + origin[2])
+        stop = (tile.z1 + origin[0], tile.y1 + origin[1], tile.x1 + origin[2])
+        if drawer is not None:
+            size = tile.maps.shape[2:]
+            n = size[0] * size[1]
+            for z in range(start[0], stop[0]):
+                drawer.draw(z, start[1], start[2], size, plane, 0, n)
+                tile.maps[in_2d, z - start[0]] = plane[: (n_maps + 1) * n].reshape(-1, *size)[in_2d]
+        yield Region(start, stop, block.write.t), tile.maps
+
+
+@lru_cache(maxsize=64)
+def _scales_3d(requests: Requests, channels: tuple[int, ...]) -> tuple[scale3d.Scale3D, ...]:
+    """The scales of all channels; `channel` is the position in `channels`."""
+    outputs: dict[tuple[int, tuple[float, ...]], NDArray[np.int64]] = {}
+    for r in requests:
+        mine = outputs.setdefault((r.channel, r.sigmas), np.full(N_OUTPUTS_3D, -1))
+        at = OUTPUTS_3D[r.family]
+        mine[at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
+    return tuple(
+        scale3d.Scale3D(
+            weights=tuple(presmoothing(s) for s in sigmas),
+            coefficients=np.array([stencil_coefficients(s) for s in sigmas]),
+            outputs=positions,
+            channel=channels.index(channel),
+        )
+        for (channel, sigmas), positions in outputs.items()
+    )
 
 
 def _rounded_up(n: int, multiple: int) -> int:

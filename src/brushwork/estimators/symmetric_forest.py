@@ -100,7 +100,7 @@ class SymmetricForest:
         grow = forest_train.tree_grower(lanes, fast_path())
 
         def grow_some(part: range) -> None:
-            histogram = forest_train.histogram_space(n, n_classes, self.depth, lanes)
+            histogram = aligned_empty((n_classes << (self.depth - 1), lanes), np.int32)
             own_rows = by_sample if n_maps <= forest_train.ROW else np.empty_like(by_sample)
             some = slice(part.start, part.stop)
             grow(
@@ -254,7 +254,7 @@ def fit_knots(rows: np.ndarray) -> np.ndarray:
     ranks = np.round(np.array(QUANTILES) * (some.shape[1] - 1)).astype(int)
     knots = some[:, ranks]
     knots[:, 0], knots[:, -1] = rows.min(0), rows.max(0)
-    return np.clip(knots, -LARGEST, LARGEST).astype(np.float32)
+    return np.ascontiguousarray(np.clip(knots, -LARGEST, LARGEST), np.float32)
 
 
 def slopes(knots: np.ndarray) -> np.ndarray:

@@ -21,11 +21,11 @@ from brushwork.image import ArrayImage, Image
 from brushwork.io.layout import Layout, layout_of
 from brushwork.io.stored import Level, Stored, settle
 from brushwork.io.wrong import looks_like, missing
-from brushwork.labels import Labels
 
 if TYPE_CHECKING:
-    from brushwork.io.export import export, write_image
     from brushwork.io.ome_zarr import OmeZarrStore
+    from brushwork.io.writers import WRITERS, export, write_image
+    from brushwork.labels import Labels
 
 __all__ = [
     "READERS",
@@ -47,7 +47,7 @@ __all__ = [
 Uri = str | os.PathLike[str]
 Reader = Callable[[str], Stored]
 
-LATER = {"OmeZarrStore": "ome_zarr", "export": "export", "write_image": "export", "WRITERS": "export"}
+LATER = {"OmeZarrStore": "ome_zarr", "export": "writers", "write_image": "writers", "WRITERS": "writers"}
 
 
 def __getattr__(name: str) -> Any:
@@ -121,7 +121,7 @@ def image_levels(uri: Uri) -> list[tuple[str, tuple[int, ...], dict[str, float]]
     return [(level.name, tuple(level.open().shape), dict(level.pixel_size)) for level in stored.levels]
 
 
-def open_labels(uri: Uri | Sequence[Uri], image: Image, *, mapping: Mapping[int, int] | None = None) -> Labels:
+def open_labels(uri: Uri | Sequence[Uri], image: Image, *, mapping: Mapping[int, int] | None = None) -> "Labels":
     """Read the painted pixels that a label image stores for `image`.
 
     Parameters

@@ -28,6 +28,8 @@ def read_labels(stored: Stored, uri: str, image: Image, mapping: Mapping[int, in
             at, found = _painted(values, region, uri, mapping)
             coords.append(np.insert(at, 0, t, axis=1) if has_time else at)
             classes.append(found)
+    if not any(len(found) for found in classes):
+        return Labels(image.shape, coords[0], np.zeros(0, np.uint8), np.zeros(0, np.int32))
     return from_coords(np.concatenate(coords), np.concatenate(classes), image.shape)
 
 
@@ -49,7 +51,7 @@ def _painted(
         raise InputError(f"{uri}: {error}") from None
     if mapping is None and len(classes) and classes.max() > 255:
         raise InputError(
-            f"{uri} holds the value {classes.max()}; classes are whole numbers from 1 to 255 (is it an image, or objects by number?)"
+            f"{uri} holds the value {classes.max()}; classes are 1 to 255 (is it an image, or numbered objects?)"
         )
     painted = classes > 0
     return at[painted] + region.start, classes[painted]

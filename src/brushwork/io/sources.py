@@ -16,6 +16,8 @@ CACHE_BYTES = 256 << 20
 
 Key = tuple[int | slice, ...]
 
+# Sources whose attribute `by_plane` is true decode whole planes, however small the slice.
+
 
 class PieceCache:
     """Decoded pieces of files, the latest used first; owns them because many reads in many threads want the same piece.
@@ -92,6 +94,7 @@ class Squeezed:
         self._source, self._axis = source, axis
         self.shape = tuple(source.shape[:axis]) + tuple(source.shape[axis + 1 :])
         self.dtype = source.dtype
+        self.by_plane = getattr(source, "by_plane", False)
 
     def __getitem__(self, key: Any) -> Any:
         key = full_key(key, len(self.shape))
@@ -105,6 +108,7 @@ class Trimmed:
         self._source, self._axis = source, axis
         self.shape = (*source.shape[:axis], n, *source.shape[axis + 1 :])
         self.dtype = source.dtype
+        self.by_plane = getattr(source, "by_plane", False)
 
     def __getitem__(self, key: Any) -> Any:
         wanted = list(full_key(key, len(self.shape)))
@@ -116,6 +120,8 @@ class Trimmed:
 
 class Stacked:
     """Arrays of one shape as one array with an axis more, the first; each is opened when it is first sliced."""
+
+    by_plane = True
 
     def __init__(self, parts: tuple[Callable[[], Sliceable], ...], shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._parts = parts

@@ -124,7 +124,7 @@ def settle(
 
 
 def _told_axes(source: Sliceable, stored: Stored, uri: str, like: str | None) -> tuple[Sliceable, str]:
-    """The array and its axes, without the z and t of length 1 that the training image does not have."""
+    """The array and its axes, without the z, t and c of length 1 that the training image does not have."""
     axes = stored.axes
     if axes is None:
         if like is not None and len(fitted(source, like).shape) == len(like):
@@ -134,7 +134,7 @@ def _told_axes(source: Sliceable, stored: Stored, uri: str, like: str | None) ->
     if axes is None or len(axes) != len(source.shape):
         raise axes_wanted(source.shape, uri, stored.note)
     check_axes(axes, len(source.shape), uri)
-    for letter in "tz":
+    for letter in "tzc":
         if letter in axes and source.shape[axes.index(letter)] == 1 and letter not in (like or ""):
             source, axes = Squeezed(source, axes.index(letter)), axes.replace(letter, "")
     return source, axes
@@ -163,9 +163,8 @@ def axes_wanted(shape: Sequence[int], uri: str, note: str = "") -> InputError:
     if not fitting:
         return InputError(f"{uri} has {len(shape)} axes ({extent}); at most t, c, z, y, x are understood")
     hint = f"; {note}" if note else ""
-    return InputError(
-        f"{uri} has {len(shape)} axes ({extent}) and does not say what they are; say it with --axes, e.g. {' or '.join(fitting)}{hint}"
-    )
+    example = f"say it with --axes, e.g. {' or '.join(fitting)}{hint}"
+    return InputError(f"{uri} has {len(shape)} axes ({extent}) and does not say what they are; {example}")
 
 
 def checked(source: Sliceable, uri: str) -> Sliceable:

@@ -8,6 +8,7 @@ import math
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from brushwork.errors import InputError, MissingPart
 from brushwork.image import Sliceable
-from brushwork.io.sources import PIECES, Mapped, Trimmed, full_key
+from brushwork.io.sources import PIECES, Mapped, Trimmed, Whole, full_key
 from brushwork.io.stored import Level, Stored
 from brushwork.io.units import to_um
 from brushwork.io.wrong import first_line, not_readable
@@ -27,6 +28,8 @@ from brushwork.io.wrong import first_line, not_readable
 WANTED = "a TIFF image"
 CHECKED_PAGES = 4096  # of longer files only the first and the last page are checked when they are opened
 LARGEST_PLAUSIBLE_UM = 100.0
+COLOUR = {2, 6}  # RGB, YCbCr
+DAMAGE = (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError, TypeError)
 JPEG = {6, 7, 33007, 34892}
 
 # tifffile reports damage through logging; without a handler Python would print it. Damage that matters is raised here.
@@ -39,15 +42,23 @@ def read(uri: str) -> Stored:
     path = Path(name)
     try:
         file = tifffile.TiffFile(path)
-        series = _chosen_series(file, path, int(number) if number else None)
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except DAMAGE as error:
         raise not_readable(path, WANTED, error) from error
+    try:
+        return _described(file, path, int(number) if number else None)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise not_readable(path, WANTED, error) from error
+    finally:
+        file.filehandle.close()
+
+
+def _described(file: Any, path: Path, number: int | None) -> Stored:
+    series = _chosen_series(file, path, number)
     _check_codec(series.keyframe, path)
     axes = _axes(series)
     levels = _levels(file, series, axes, path)
-    file.filehandle.close()
     return Stored(levels, _brushwork_axes(axes, series, path), _channel_names(file, series))
 
 
@@ -66,7 +77,7 @@ def _chosen_series(file: Any, path: Path, number: int | None) -> Any:
     first = file.series[0]
     rivals = [s for s in file.series[1:] if s.size >= first.size]
     if rivals:
-        there = ", ".join(f"#{s.index} {s.name or ''} ({' x '.join(map(str, s.shape))})" for s in file.series[:8])
+        there = ", ".join(f"#{i} {s.name} ({' x '.join(map(str, s.shape))})" for i, s in enumerate(file.series[:8]))
         raise InputError(f"{path} holds {len(file.series)} images: {there}; name one, e.g. {path.name}#0")
     return first
 
@@ -106,6 +117,8 @@ def _brushwork_axes(letters: str, series: Any, path: Path) -> str | None:
 
 
 def _channel_names(file: Any, series: Any) -> tuple[str, ...]:
+    if "S" in series.axes and series.keyframe.photometric in COLOUR:
+        return ("red", "green", "blue")
     if series.kind == "ome":
         pixels = _ome_pixels(file, series)
         names = [channel.get("Name") for channel in pixels.findall("{*}Channel")] if pixels is not None else []
@@ -123,7 +136,8 @@ def _ome_pixels(file: Any, series: Any) -> Any:
     except (ElementTree.ParseError, TypeError):
         return None
     pixels = root.findall("{*}Image/{*}Pixels")
-    return pixels[series.index] if series.index < len(pixels) else None
+    number = file.series.index(series)
+    return pixels[number] if number < len(pixels) else None
 
 
 def _pixel_size(file: Any, series: Any) -> dict[str, float]:
@@ -179,13 +193,17 @@ def _per_pixel(page: Any, tag: str) -> float | None:
 def _levels(file: Any, series: Any, axes: str, path: Path) -> tuple[Level, ...]:
     finest = _pixel_size(file, series)
     full = dict(zip(axes.lower(), series.get_shape(squeeze=False)))
-    levels = []
+    levels, lock = [], threading.Lock()
     for number, level in enumerate(series.levels):
-        source = _without_alpha(_source(file, level, path), level.keyframe, axes)
+        source = _without_alpha(_source(file, level, path, lock), level.keyframe, axes)
         shape = dict(zip(axes.lower(), level.get_shape(squeeze=False)))
-        sizes = {axis: size * full[axis] / shape[axis] for axis, size in finest.items() if axis in full}
-        levels.append(Level(str(number), lambda source=source: source, sizes))
+        sizes = {axis: size * (full[axis] / shape[axis]) for axis, size in finest.items() if axis in full}
+        levels.append(Level(str(number), partial(_itself, source), sizes))
     return tuple(levels)
+
+
+def _itself(source: Sliceable) -> Sliceable:
+    return source
 
 
 def _without_alpha(source: Sliceable, page: Any, axes: str) -> Sliceable:
@@ -195,7 +213,7 @@ def _without_alpha(source: Sliceable, page: Any, axes: str) -> Sliceable:
     return source
 
 
-def _source(file: Any, series: Any, path: Path) -> Sliceable:
+def _source(file: Any, series: Any, path: Path, lock: threading.Lock) -> Sliceable:
     shape = tuple(series.get_shape(squeeze=False))
     if series.get_axes(squeeze=False).endswith("S") and shape[-1] == 1:
         shape = shape[:-1]
@@ -203,33 +221,49 @@ def _source(file: Any, series: Any, path: Path) -> Sliceable:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
         _check_end(path, series.dataoffset + math.prod(shape) * dtype.itemsize)
         return Mapped(path, dtype, shape, series.dataoffset)
-    return TiffArray(file, series, shape, path)
+    page_shape = tuple(series.keyframe.shape)
+    lead = shape[: len(shape) - len(page_shape)]
+    if lead + page_shape != shape or math.prod(lead) != len(series):
+        return Whole(shape, series.dtype, partial(_as_a_whole, path, file.series.index(series), shape))
+    return TiffArray(file, series, shape, path, lock)
+
+
+def _as_a_whole(path: Path, number: int, shape: tuple[int, ...]) -> NDArray:
+    """For the rare files whose pages and axes do not match: tifffile joins them."""
+    with tifffile.TiffFile(path) as file:
+        return file.series[number].asarray().reshape(shape)
 
 
 class TiffArray:
     """The pages of a series as one array; owns the page table, which tifffile fills while pages are looked up."""
 
-    def __init__(self, file: Any, series: Any, shape: tuple[int, ...], path: Path) -> None:
+    def __init__(self, file: Any, series: Any, shape: tuple[int, ...], path: Path, lock: threading.Lock) -> None:
         self.shape, self.dtype, self._path = shape, np.dtype(series.dtype), path
-        self._series, self._order, self._lock = series, file.byteorder, threading.Lock()
+        self._series, self._order, self._lock = series, file.byteorder, lock
+        self._pages: dict[int, Any] = {}
         self._page_shape = tuple(series.keyframe.shape)
+        self.by_plane = not series.keyframe.is_tiled and not series.keyframe.is_final
         self._lead = shape[: len(shape) - len(self._page_shape)]
-        if self._lead + self._page_shape != shape or math.prod(self._lead) != len(series):
-            raise InputError(f"{path} has pages of {self._page_shape}, which do not make up its shape {shape}")
+        _ = series.keyframe.decode, series.keyframe.jpegheader  # these look into the file, which is still open now
         numbers = range(len(series)) if len(series) <= CHECKED_PAGES else (0, len(series) - 1)
         for number in numbers:
             self._check_page(number)
 
     def _page(self, number: int) -> Any:
         with self._lock:
-            handle = self._series.keyframe.parent.filehandle
-            was_closed = handle.closed
-            handle.open()
-            try:
-                page = self._series[number]
-            finally:
-                if was_closed:
-                    handle.close()
+            if number not in self._pages:
+                self._pages[number] = self._looked_up(number)
+            return self._pages[number]
+
+    def _looked_up(self, number: int) -> Any:
+        handle = self._series.keyframe.parent.filehandle
+        was_closed = handle.closed
+        handle.open()
+        try:
+            page = self._series[number]
+        finally:
+            if was_closed:
+                handle.close()
         if page is None:
             raise InputError(f"{self._path}: page {number} of {len(self._series)} is missing")
         return page
@@ -264,7 +298,7 @@ class TiffArray:
         wanted = frame.full(box)
         whole_out = out.reshape([s.stop - s.start for s in wanted])
         for segment in frame.touched(wanted):
-            piece = PIECES.get((self, number, segment), lambda segment=segment: self._decoded(page, number, segment))
+            piece = PIECES.get((self, number, segment), partial(self._decoded, page, number, segment))
             start = frame.start(segment)
             low = [max(a, s.start) for a, s in zip(start, wanted)]
             high = [min(a + n, s.stop) for a, n, s in zip(start, piece.shape, wanted)]

@@ -66,7 +66,7 @@ def read(uri: str) -> Stored:
     document = folder.json("zarr.json")
     if document is not None and document.get("node_type") == "array":
         return _plain(uri, document.get("dimension_names"))
-    if document is None and (array := folder.json(".zarray")) is not None:
+    if document is None and folder.json(".zarray") is not None:
         return _plain(uri, (folder.json(".zattrs") or {}).get("_ARRAY_DIMENSIONS"))
     attributes = document.get("attributes", {}) if document is not None else folder.json(".zattrs")
     if attributes is None and folder.json(".zgroup") is None:
@@ -153,7 +153,7 @@ def _axes(scales: Mapping) -> tuple[list[str], list[str | None]]:
     """Names and units of the axes; before 0.3 there were always five, before 0.4 they had no units."""
     entries = [{"name": a} if isinstance(a, str) else a for a in scales.get("axes") or "tczyx"]
     by_type = {"channel": "c", "time": "t"}
-    names = [by_type.get(entry.get("type"), str(entry.get("name")).lower()) for entry in entries]
+    names = [by_type.get(str(entry.get("type")), str(entry.get("name")).lower()) for entry in entries]
     return names, [entry.get("unit") for entry in entries]
 
 

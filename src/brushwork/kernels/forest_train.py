@@ -23,9 +23,9 @@ from numba.extending import intrinsic
 from brushwork.kernels import simd
 from brushwork.kernels.bytes64 import (
     BYTES,
+    I32,
     I64,
     Bytes64,
-    aligned_empty,
     constant,
     load64,
     load_vector,
@@ -38,16 +38,6 @@ from brushwork.kernels.compile import kernel
 
 ROW = 64  # bytes of a sample
 LEAF_SUM = 255  # what the class probabilities of a leaf, as bytes, add up to
-COPIES, COPIED_LEAVES = (
-    4,
-    32,
-)  # few leaves: copies of the histogram take turns, or each addition waits for the store of the last
-
-
-def histogram_space(n, n_classes, depth, lanes):
-    """Space for the counts of one level; 16 bits are enough for fewer than 65,536 samples, and twice as fast."""
-    n_leaves = max(COPIES * COPIED_LEAVES, 1 << (depth - 1))
-    return aligned_empty((n_leaves * n_classes, lanes), np.uint16 if n < 65536 else np.uint32)
 
 
 # ---- random numbers: splitmix64 ------------------------------------------------------------------------------------
@@ -114,18 +104,16 @@ def count_one_sample(lanes):
             rows, sample, positions, thresholds, histogram, row, weight = args
             rows = context.make_array(signature.args[0])(context, builder, rows).data
             histogram = context.make_array(signature.args[4])(context, builder, histogram).data
-            counter = ir.IntType(signature.args[4].dtype.bitwidth)
             codes = load_vector(builder, builder.gep(rows, [builder.mul(sample, I64(ROW))]), BYTES)
             above = builder.icmp_unsigned(">", permute(builder, codes, positions), thresholds)
             above = shuffle(builder, above, above, range(lanes))
-            weights = repeat(builder, builder.trunc(weight, counter), lanes)
+            more = builder.select(above, repeat(builder, weight, lanes), constant(I32, lanes, 0))
             at = builder.gep(histogram, [builder.mul(row, I64(lanes))])
-            counts = load_vector(builder, at, ir.VectorType(counter, lanes))
-            more = builder.select(above, weights, constant(counter, lanes, 0))
-            store_vector(builder, builder.add(counts, more), at)
+            store_vector(builder, builder.add(load_vector(builder, at, more.type), more), at)
             return context.get_dummy_value()
 
-        return types.void(rows, types.int64, Bytes64, Bytes64, histogram, types.int64, types.int64), generate
+        signature = types.void(rows, types.int64, Bytes64, Bytes64, histogram, types.int64, types.int32)
+        return signature, generate
 
     return count
 
@@ -136,33 +124,29 @@ def count_answers(lanes, fast):
     count = count_one_sample(lanes) if fast else None
 
     @kernel(variant=(lanes, "vector"))
-    def in_vectors(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals):
-        """Add every sample to row `key` (leaf * n_classes + class) of the histogram; keys below n_keys are not checked.
+    def in_vectors(rows, samples, weights, keys, positions, thresholds, histogram, totals):
+        """Add every sample to row `key` (leaf * n_classes + class) of the histogram; keys are not checked.
 
-        rows : (n, 64) uint8, samples, weights, keys : (n_samples,) int32, positions, thresholds : (64,) uint8,
-        histogram : (n_copies * n_keys, lanes) uint16 or uint32, totals : (n_keys,) int32.
-        NumPy: np.add.at(histogram, keys, weights[:, None] * (rows[samples][:, positions] > thresholds))
+        rows : (n, 64) uint8; samples, weights, keys : (n_samples,) int32; positions, thresholds : (64,) uint8;
+        histogram : (n_keys, lanes) int32; totals : (n_keys,) int32.
+        NumPy: np.add.at(histogram, keys, weights[:, None] * (rows[samples][:, positions[:lanes]] > thresholds[:lanes]))
         """
         which, limits = load64(positions), load64(thresholds)
-        copy = 0
         for s in range(samples.size):
-            key, weight = np.int64(keys[s]), np.int64(weights[s])
-            count(rows, np.int64(samples[s]), which, limits, histogram, copy + key, weight)
+            key, weight = keys[s], weights[s]
+            count(rows, np.int64(samples[s]), which, limits, histogram, np.int64(key), weight)
             totals[key] += weight
-            copy += n_keys
-            if copy == n_copies * n_keys:
-                copy = 0
 
     @kernel(variant=(lanes, "plain"))
-    def plainly(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals):
-        """As `in_vectors`, in any machine's instructions; one copy of the histogram is enough."""
+    def plainly(rows, samples, weights, keys, positions, thresholds, histogram, totals):
+        """As `in_vectors`, in any machine's instructions."""
         codes = np.empty(lanes, np.uint8)
         for s in range(samples.size):
             row, counts, weight = rows[samples[s]], histogram[keys[s]], weights[s]
             for k in range(lanes):
                 codes[k] = row[positions[k]]
             for k in range(lanes):
-                counts[k] += weight * (codes[k] > thresholds[k])
+                counts[k] += weight if codes[k] > thresholds[k] else np.int32(0)
             totals[keys[s]] += weight
 
     return in_vectors if fast else plainly
@@ -175,9 +159,8 @@ def load_counts(typing, histogram, row, first):
     def generate(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
         at = builder.add(builder.mul(args[1], builder.extract_value(array.shape, 1)), args[2])
-        counter = ir.IntType(signature.args[0].dtype.bitwidth)
-        counts = load_vector(builder, builder.gep(array.data, [at]), ir.VectorType(counter, simd.LANES))
-        return builder.uitofp(counts, ir.VectorType(ir.FloatType(), simd.LANES))
+        counts = load_vector(builder, builder.gep(array.data, [at]), ir.VectorType(I32, simd.LANES))
+        return builder.sitofp(counts, ir.VectorType(ir.FloatType(), simd.LANES))
 
     return simd.Vec(histogram, types.int64, types.int64), generate
 
@@ -224,7 +207,9 @@ def shrink_towards_parents(nodes, depth, shrinkage):
         for leaf in range(n):
             for c in range(n_classes):
                 nodes[n + leaf, c] = nodes[2 * n + leaf, c] + nodes[3 * n + leaf, c]
-    n_all = nodes[1].sum()
+    n_all = np.float32(0)
+    for c in range(n_classes):
+        n_all += nodes[1, c]
     for c in range(n_classes):
         nodes[1, c] /= n_all
     for d in range(1, depth + 1):
@@ -256,31 +241,7 @@ def round_leaves(probabilities, leaves):
             given = upto
 
 
-# ---- trees ---------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def answer(column, threshold, step, samples, keys):
-    """keys += step where the sample's code is above the threshold: the last question's bit enters the leaf's number."""
-    for s in range(samples.size):
-        keys[s] += step * (column[samples[s]] > threshold)
-
-
-@kernel
-def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
-    """Random maps, and as thresholds codes that occur. Lanes from n_candidates on keep threshold 255: nothing is above."""
-    for k in range(n_candidates):
-        maps[k] = draw(state, columns.shape[0])
-        thresholds[k] = columns[maps[k], samples[draw(state, samples.size)]]
-
-
-@kernel
-def score_of_root(classes, weights, n_classes):
-    """What `score_candidates` would say of a tree without questions."""
-    counts = np.zeros(n_classes, np.float32)
-    for s in range(classes.size):
-        counts[classes[s]] += np.float32(weights[s])
-    return (counts * counts).sum() / counts.sum()
+# ---- trees: array expressions are written as loops, numba takes seconds to compile them --------------------------------
 
 
 @kernel
@@ -295,11 +256,48 @@ def take_samples(weight_of, classes, samples, weights, keys):
 
 @kernel
 def count_leaves(weights, keys, counts):
-    """counts[leaf, class] of the samples, key = leaf * n_classes + class; counts (2^depth, n_classes) float32, written."""
+    """counts[leaf, class] of the samples, key = leaf * n_classes + class; counts (n_leaves, n_classes) float32, written."""
     n_classes = counts.shape[1]
     counts[:] = 0
     for s in range(keys.size):
         counts[keys[s] // n_classes, keys[s] % n_classes] += np.float32(weights[s])
+
+
+@kernel
+def score_of_root(counts):
+    """What `score_candidates` would say of a tree without questions; counts (n_classes,)."""
+    squares, n = np.float32(0), np.float32(0)
+    for c in range(counts.size):
+        squares += counts[c] * counts[c]
+        n += counts[c]
+    return squares / n
+
+
+@kernel
+def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
+    """Random maps, and as thresholds codes that occur; unused lanes get threshold 255, nothing is above."""
+    maps[:] = 0
+    thresholds[:] = 255
+    for k in range(n_candidates):
+        maps[k] = draw(state, columns.shape[0])
+        thresholds[k] = columns[maps[k], samples[draw(state, samples.size)]]
+
+
+@kernel
+def place_candidates(columns, maps, n_candidates, samples, rows, positions):
+    """Make positions[k] say where in a sample's row the value of candidate k is; see `copy_candidates` for many maps."""
+    few_maps = columns.shape[0] <= ROW
+    for k in range(n_candidates):
+        positions[k] = maps[k] if few_maps else k
+    if not few_maps:
+        copy_candidates(columns, maps[:n_candidates], samples, rows)
+
+
+@kernel
+def answer(column, threshold, step, samples, keys):
+    """keys += step where the sample's code is above the threshold: the last question's bit enters the leaf's number."""
+    for s in range(samples.size):
+        keys[s] += step * (column[samples[s]] > threshold)
 
 
 @lru_cache
@@ -309,24 +307,24 @@ def level_grower(lanes, fast):
 
     @kernel(variant=(lanes, fast))
     def best_candidate(state, columns, rows, samples, weights, keys, n_leaves, n_classes, n_candidates, histogram):
-        """Draw candidates for one level of a tree. Returns the best one's (map, threshold, score)."""
-        maps, thresholds = np.zeros(lanes, np.int64), np.full(ROW, 255, np.uint8)
+        """Draw candidates for one level of a tree. Returns the best one's (map, threshold, score).
+
+        See `grow` and `count_answers` for the shapes.
+        """
+        maps, positions, thresholds = np.empty(lanes, np.int64), np.empty(ROW, np.uint8), np.empty(ROW, np.uint8)
         draw_candidates(state, columns, samples, n_candidates, maps, thresholds)
-        positions = np.arange(ROW).astype(np.uint8)
-        if columns.shape[0] <= ROW:
-            positions[:lanes] = maps
-        else:
-            copy_candidates(columns, maps[:n_candidates], samples, rows)
+        place_candidates(columns, maps, n_candidates, samples, rows, positions)
         n_keys = n_leaves * n_classes
-        n_copies = COPIES if n_leaves <= COPIED_LEAVES else 1
-        histogram[: n_copies * n_keys] = 0
-        totals = np.zeros(n_keys, np.int32)
-        count(rows, samples, weights, keys, positions, thresholds, n_copies, n_keys, histogram, totals)
-        for c in range(1, n_copies):
-            histogram[:n_keys] += histogram[c * n_keys : (c + 1) * n_keys]
+        totals = np.empty(n_keys, np.int32)
+        totals[:] = 0
+        histogram[:n_keys] = 0
+        count(rows, samples, weights, keys, positions, thresholds, histogram, totals)
         scores = np.empty(lanes, np.float32)
         score_candidates(histogram, totals, n_leaves, n_classes, scores)
-        best = np.argmax(scores[:n_candidates])
+        best = 0
+        for k in range(1, n_candidates):
+            if scores[k] > scores[best]:
+                best = k
         return maps[best], thresholds[best], scores[best]
 
     return best_candidate
@@ -346,7 +344,7 @@ def tree_grower(lanes, fast):
 
         columns : (n_maps, n) uint8; rows : (n, 64) uint8, the same codes sample by sample, or, with more than 64 maps, space
         of this thread's; classes : (n,) uint8, below n_classes; order, group_starts, bootstrap : see `draw_weights`;
-        n_candidates : at most lanes; histogram : see `histogram_space`.
+        n_candidates : at most lanes; histogram : (n_classes * 2^(depth-1), lanes) int32, space of this thread's.
         Written: maps (n_trees, depth) int32, thresholds (n_trees, depth) uint8, leaves (n_trees, n_classes - 1, 2^depth)
         uint8, and gains (n_trees, depth) float32, by how much each question lowers the Gini impurity.
         """
@@ -360,18 +358,20 @@ def tree_grower(lanes, fast):
             draw_weights(state, order, group_starts, bootstrap, weight_of)
             n_drawn = take_samples(weight_of, classes, samples, weights, keys)
             drawn, weight, key = samples[:n_drawn], weights[:n_drawn], keys[:n_drawn]
-            before = score_of_root(key, weight, n_classes)
+            leaf_counts = nodes[1 << depth :]
+            count_leaves(weight, key, leaf_counts)  # at the root: leaf 0 has all samples
+            before = score_of_root(leaf_counts[0])
             for level in range(depth):
                 n_leaves = 1 << level
                 f, threshold, score = best_candidate(
                     state, columns, rows, drawn, weight, key, n_leaves, n_classes, n_candidates, histogram
                 )
                 maps[tree, level], thresholds[tree, level] = f, threshold
-                gains[tree, level] = max(score - before, np.float32(0))
+                gains[tree, level] = score - before if score > before else np.float32(0)
                 before = score
                 answer(columns[f], threshold, n_leaves * n_classes, drawn, key)
-            count_leaves(weight, key, nodes[1 << depth :])
+            count_leaves(weight, key, leaf_counts)
             shrink_towards_parents(nodes, depth, shrinkage)
-            round_leaves(nodes[1 << depth :], leaves[tree])
+            round_leaves(leaf_counts, leaves[tree])
 
     return grow

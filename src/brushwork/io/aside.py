@@ -1,0 +1,119 @@
+"""Files and folders that are written aside and renamed when they are complete, and what can go wrong meanwhile."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from brushwork.errors import InputError, RunError
+from brushwork.io.wrong import first_line
+
+# EFBIG is what a limit on file size gives, which is how tests fill a disk.
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file is too large for this disk",
+}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name or overwrite it (--overwrite)")
+    if (
+        path.is_dir()
+        and any(path.iterdir())
+        and not (path / "zarr.json").is_file()
+        and not (path / ".zgroup").is_file()
+    ):
+        raise InputError(f"{path} is a folder that holds other things than a zarr; it is not overwritten")
+
+
+@contextmanager
+def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A name beside `path` to write a file or folder to; it takes the place of `path` when the block ends without an error."""
+    refuse_existing(path, overwrite)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            _replace(aside, path)
+    finally:
+        remove(aside)
+
+
+class PatientFile(FileIO):
+    """A new file that remembers the first write that failed until `check` raises it.
+
+    HDF5 gets this file instead of a name because a write that fails inside that library can crash the process later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while len(left) and self._failed is None:
+            try:
+                left = left[super().write(left) or 0 :]
+            except OSError as error:
+                self._failed = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._failed = self._failed or error
+            return size or 0
+
+    def check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+
+def _replace(new: Path, path: Path) -> None:
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    new.rename(path)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turns what the operating system or a library says about writing to `path` into our errors."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: Exception) -> Exception:
+    """The error for a failed write: InputError where it can never work, RunError where it ran into a limit."""
+    number, text = getattr(error, "errno", None), str(error)
+    for code, reason in FULL.items():
+        if number == code or os.strerror(code) in text:
+            return RunError(f"{path} could not be written: {reason}; free some space and run again")
+    for code in FORBIDDEN:
+        if number == code or os.strerror(code) in text:
+            return InputError(f"{path} cannot be written: {os.strerror(code).lower()}")
+    return RunError(f"{path} could not be written: {first_line(error)}")
