@@ -5,6 +5,8 @@ import pickle
 import resource
 import sys
 import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import h5py
 import numpy as np
@@ -47,11 +49,13 @@ TIFFS = {
 }
 
 
-@pytest.mark.parametrize("options", TIFFS.values(), ids=TIFFS)
-@pytest.mark.parametrize("kind", ["ome", "imagej", "shaped", "pages"])
-def test_tiff_of_every_kind(tmp_path, options, kind):
-    if kind == "imagej" and ("tile" in options or "big" in str(options)):
-        pytest.skip("ImageJ's format has no such files")
+KINDS = [(kind, name) for kind in ("ome", "shaped", "pages") for name in TIFFS]
+KINDS += [("imagej", name) for name in ("contiguous", "big-endian", "strips", "strips deflate", "predictor")]
+
+
+@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_tiff_of_every_kind(tmp_path, kind, name):
+    options = TIFFS[name]
     path = tmp_path / "stack.tif"
     axes = {"metadata": {"axes": "ZCYX"}}
     if kind == "pages":
@@ -120,6 +124,24 @@ def test_ome_tiff_says_everything(tmp_path):
     assert image.pixel_size == pytest.approx((1.5, 0.25, 0.25))
     np.testing.assert_array_equal(frame(image, 1), CZYX + 1)
     assert open_image(path, pixel_size=(2, 1, 1)).pixel_size == (2, 1, 1)
+
+
+def test_ome_tiff_of_several_files(tmp_path):
+    """One plane per file; each file's metadata names them all."""
+    uid = [f"urn:uuid:{i:08d}-0000-0000-0000-000000000000" for i in range(2)]
+    data = "".join(
+        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID FileName="z{i}.ome.tif">{uid[i]}</UUID></TiffData>'
+        for i in range(2)
+    )
+    order = 'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16"'
+    pixels = f'<Pixels {order} SizeX="50" SizeY="70" SizeZ="2" SizeC="1" SizeT="1">{data}</Pixels>'
+    for i in range(2):
+        head = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uid[i]}">'
+        xml = f'<?xml version="1.0" encoding="UTF-8"?>{head}<Image ID="Image:0">{pixels}</Image></OME>'
+        tifffile.imwrite(tmp_path / f"z{i}.ome.tif", STACK[i, 0], description=xml, metadata=None)
+    image = open_image(tmp_path / "z0.ome.tif")
+    assert image.axes == "zyx"
+    np.testing.assert_array_equal(frame(image)[0], STACK[:2, 0])
 
 
 def test_tiff_pyramid_in_subifds(tmp_path):
@@ -288,6 +310,21 @@ def test_groups_that_are_no_image(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(InputError, match="no zarr"):
         open_image(tmp_path / "empty.zarr")
+
+
+def test_ome_zarr_from_a_server(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    write_04(tmp_path / "old.ome.zarr", CZYX)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        image = open_image(f"http://127.0.0.1:{server.server_port}/old.ome.zarr")
+        np.testing.assert_array_equal(frame(image), CZYX)
+        with pytest.raises(InputError, match="no zarr"):
+            open_image(f"http://127.0.0.1:{server.server_port}/absent.zarr")
+        server.shutdown()
 
 
 # ---------------------------------------------------------------- HDF5 and NumPy

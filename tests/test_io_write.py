@@ -1,5 +1,6 @@
 """Writing: what is written is what independent libraries read, and nothing half-written is left behind."""
 
+import errno
 import json
 import os
 import threading
@@ -19,6 +20,7 @@ from brushwork.blocks import Region, whole
 from brushwork.errors import InputError, RunError
 from brushwork.image import ArrayImage
 from brushwork.io import Layout, OmeZarrStore, export, layout_of, open_image, write_image, writers
+from brushwork.io.aside import write_error
 from brushwork.io.layout import SHARD_BYTES
 from brushwork.io.ome_zarr import pyramid
 
@@ -221,6 +223,14 @@ def test_tiff_for_other_programs(tmp_path):
         write_image(ArrayImage(np.zeros((9, 9), np.int64), "yx"), tmp_path / "i.tif")
 
 
+def test_large_tiffs_are_big_tiffs(tmp_path, monkeypatch):
+    for limit, expected in ((writers.BIG_TIFF, False), (1000, True)):
+        monkeypatch.setattr(writers, "BIG_TIFF", limit)
+        write_image(FLAT, tmp_path / f"{expected}.tif")
+        with tifffile.TiffFile(tmp_path / f"{expected}.tif") as file:
+            assert file.is_bigtiff == expected
+
+
 def test_hdf5_for_other_programs(tmp_path):
     write_image(IMAGE, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5") as file:
@@ -325,11 +335,13 @@ def test_an_interrupted_export_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="cannot be written: permission denied"):
-        write_image(FLAT, tmp_path / "a.npy")
+def test_write_errors_say_what_to_do(tmp_path):
+    forbidden = write_error(tmp_path, PermissionError(errno.EACCES, "no"))
+    assert isinstance(forbidden, InputError)
+    assert "permission denied" in str(forbidden)
+    full = write_error(tmp_path, ValueError(f"UNKNOWN: {os.strerror(errno.ENOSPC)} [source locations: ...]"))
+    assert isinstance(full, RunError)
+    assert "the disk is full; free some space" in str(full)
 
 
 def test_a_path_below_a_file(tmp_path):

@@ -198,6 +198,12 @@ def test_sizes_are_areas_and_volumes(tmp_path, shape, pixel_size, one, unit):
     assert [a.size for a in made.areas] == pytest.approx([n * one for n in counted(values)])
 
 
+def test_png_of_classes_whose_file_names_would_meet(tmp_path):
+    model, values = a_model(classes=("a b", "a/b", "c")), random_probabilities((40, 50))
+    made = sheet(a_run(tmp_path, model, values[0], values, output="probabilities", suffix=".png"), model)
+    assert [a.pixels for a in made.areas] == counted(np.where(values.any(0), values.argmax(0) + 1, 0))
+
+
 # ----------------------------------------------------------------------------------------------------------- what is missing
 
 

@@ -77,7 +77,7 @@ class Classifier:
             )
         if not same_pixel_size(image.pixel_size, self.pixel_size):
             raise InputError(
-                f"{what} has pixels of {image.pixel_size} um, the model was trained at {self.pixel_size} um; features would measure "
+                f"{what} has pixels of {image.pixel_size} um, the model was trained at {self.pixel_size} um; features measure "
                 "other sizes. Resample to the model's pixel size with --resample, or correct the image's with --pixel-size"
             )
 
@@ -396,7 +396,7 @@ def _class_names(examples: Examples, classes: Sequence[str] | None) -> tuple[str
         raise InputError(f"the class names {', '.join(map(repr, names))} must be different and not empty")
     if len(names) < highest:
         raise InputError(
-            f"the labels hold {highest} classes but {len(names)} names were given ({', '.join(names)}); name all {highest}, in order"
+            f"the labels hold {highest} classes but {len(names)} names were given ({', '.join(names)}); name all {highest}"
         )
     unpainted = [n for n, count in zip(names, counts[: len(names)]) if not count]
     if unpainted:

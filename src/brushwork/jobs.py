@@ -8,7 +8,6 @@ OUT is ever incomplete.
 import hashlib
 import json
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +17,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from brushwork._version import __version__
-from brushwork.blocks import Cancelled, Region, grid, run_over, thread_count
+from brushwork.blocks import Region, grid, run_over, thread_count
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError, RunError, unknown
 from brushwork.image import Image
-from brushwork.io import open_image
-from brushwork.io.layout import Layout
+from brushwork.io import WRITERS, Layout, export
 from brushwork.resample import Resampled
 
 OUTPUTS = ("probabilities", "segmentation", "uncertainty", "features")
@@ -88,25 +86,19 @@ def predict(
     Raises InputError where the image does not suit the model or the output exists; RunError where writing failed.
     """
     settings = Settings(output, dtype, block, threads, memory, resample)
-    whole_image = image
-    if resample and classifier.pixel_size and image.pixel_size:
-        image = Resampled.to(image, classifier.pixel_size)
-    classifier.check_image(image)
-    if ignore is not None and (tuple(ignore.shape), ignore.n_frames) != (
-        tuple(whole_image.shape),
-        whole_image.n_frames,
-    ):
-        raise InputError(
-            f"the mask to ignore is {ignore.shape}, the image {whole_image.shape}; they have to be of one size"
-        )
-    run = _Run.begin(classifier, whole_image, Path(out), settings, ignore, overwrite)
+    seen = image
+    if resample and classifier.pixel_size is not None:
+        seen = Resampled.to(image, classifier.pixel_size)
+    classifier.check_image(seen)
+    if ignore is not None and (ignore.shape, ignore.n_frames) != (image.shape, image.n_frames):
+        raise InputError(f"the mask to ignore is {ignore.shape}, the image {image.shape}; they have to be of one size")
+    run = _Run.begin(classifier, image, Path(out), settings, ignore, overwrite)
     try:
-        _fill(run, _Task(classifier, image, whole_image, ignore, settings), progress)
+        _fill(run, _Task(classifier, seen, ignore, settings), progress)
+        return run.finish(progress)
     except OSError as error:
-        raise RunError(
-            f"{run.out} could not be written: {error.strerror or error}; what is done is kept in {run.folder}"
-        ) from error
-    return run.finish(progress)
+        reason = f"{error.strerror or error}; what is done is kept in {run.folder}"
+        raise RunError(f"{out} could not be written: {reason}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +107,6 @@ class _Task:
 
     classifier: Classifier
     image: Image  # at the model's pixel size
-    target: Image  # whose pixels are written
     ignore: Image | None
     settings: Settings
 
@@ -123,7 +114,7 @@ class _Task:
         """What is stored for a region, (channels, *spatial) of the stored dtype."""
         s = self.settings
         if isinstance(self.image, Resampled):
-            made = self.image.back(region, lambda inner: self._computed(inner))
+            made = self.image.back(region, self._computed)
         else:
             made = self._computed(region)
         stored = stored_values(made, s.output, s.stored_dtype)
@@ -168,16 +159,9 @@ def _fill(run: "_Run", task: _Task, progress: Progress | None) -> None:
     todo = [(i, region) for i, region in enumerate(run.store.task_regions()) if not run.is_done(i)]
     total = run.layout.n_frames * int(np.prod(run.layout.shape))
     done = total - sum(region.size for _, region in todo)
-    stop = threading.Event()
-
-    def one(region: Region) -> NDArray[Any]:
-        if stop.is_set():
-            raise Cancelled
-        return task.values(region)
-
     for i, region in todo:
         buffer = np.empty((run.layout.n_channels, *region.shape), settings.stored_dtype)
-        for part, values in run_over(one, grid(region, edge), threads=settings.threads, stop=threading.Event()):
+        for part, values in run_over(task.values, grid(region, edge), threads=settings.threads):
             buffer[(slice(None), *part.slices_in(region))] = values
             done += part.size
             if progress:
@@ -229,12 +213,12 @@ def output_layout(classifier: Classifier, image: Image, settings: Settings) -> L
     names, colors = {
         "probabilities": (classifier.classes, classifier.colors),
         "features": (classifier.features.names, ()),
-        "segmentation": (("segmentation",), ()),
+        "segmentation": (classifier.classes, classifier.colors),
         "uncertainty": (("uncertainty",), ()),
     }[settings.output]
     return Layout(
         shape=tuple(image.shape),
-        n_channels=len(names),
+        n_channels=1 if settings.output == "segmentation" else len(names),
         n_frames=image.n_frames,
         has_time="t" in image.axes,
         dtype=settings.stored_dtype,
@@ -258,12 +242,14 @@ class _Run:
     def begin(
         classifier: Classifier, image: Image, out: Path, settings: Settings, ignore: Image | None, overwrite: bool
     ) -> "_Run":
-        from brushwork.io.export import check_target
-        from brushwork.io.ome_zarr_out import OmeZarrStore
+        from brushwork.io.aside import refuse_existing
+        from brushwork.io.ome_zarr import OmeZarrStore
 
+        if out.suffix.lower() not in WRITERS:
+            raise unknown("format of an output", out.name, WRITERS)
+        refuse_existing(out, overwrite)
         folder = out.with_name(out.name + ".run")
         layout = output_layout(classifier, image, settings)
-        check_target(out, layout, overwrite=overwrite)
         plan = {
             "model": model_hash(classifier),
             "image": fingerprint(image),
@@ -276,7 +262,9 @@ class _Run:
             shutil.rmtree(folder, ignore_errors=True)
         _write_plan(folder, plan)
         data = folder / "data.ome.zarr"
-        store = OmeZarrStore.open(data) if data.exists() else OmeZarrStore.create(data, layout)
+        store = (
+            OmeZarrStore.open(data) if (data / "zarr.json").exists() else OmeZarrStore.create(data, layout, final=out)
+        )
         return _Run(out, folder, layout, store)
 
     def is_done(self, task: int) -> bool:
@@ -286,22 +274,22 @@ class _Run:
         (self.folder / "done" / str(task)).touch()
 
     def finish(self, progress: Progress | None) -> Path:
-        from brushwork.io.export import export
+        """Make `out` of the store; returns what was written, of PNG the first file."""
 
-        try:
-            if self.out.name.endswith(".zarr"):
-                self.store.build_pyramid()
-                if self.out.exists():
-                    shutil.rmtree(self.out)
-                (self.folder / "data.ome.zarr").rename(self.out)
-            else:
-                export(open_image(self.folder / "data.ome.zarr"), self.out, self.layout, overwrite=True)
-        except OSError as error:
-            raise RunError(
-                f"{self.out} could not be written: {error.strerror or error}; what is done is kept in {self.folder}"
-            ) from error
+        def show(done: int, total: int) -> None:
+            if progress:
+                progress("writing", done, total)
+
+        if self.out.suffix.lower() == ".zarr":
+            self.store.build_pyramid(show)
+            if self.out.exists():
+                shutil.rmtree(self.out)
+            self.store.path.rename(self.out)
+            first = self.out
+        else:
+            first = export(self.store.image(), self.out, self.layout, show, overwrite=True)[0]
         shutil.rmtree(self.folder)
-        return self.out
+        return first
 
 
 def _write_plan(folder: Path, plan: dict[str, Any]) -> None:
@@ -312,7 +300,8 @@ def _write_plan(folder: Path, plan: dict[str, Any]) -> None:
         changed = [key for key in plan if earlier.get(key) != plan[key]]
         if changed:
             raise InputError(
-                f"{folder} holds an unfinished run with another {' and '.join(changed)}; finish that one, or start anew with --overwrite"
+                f"{folder} holds an unfinished run with another {' and '.join(changed)}; "
+                "finish that one, or start anew with --overwrite"
             )
         return
     try:
@@ -330,10 +319,10 @@ RECORD = "brushwork-run.json"
 
 
 def record(folder: Path, model: Path, settings: Settings, entry: dict[str, Any]) -> Path:
-    """Note in `folder` that an image was predicted: what the report reads.
+    """Note in `folder` that an image was predicted: what the report reads, and how a repeated command knows what is done.
 
-    entry : {"image": uri, "output": file name in the folder, "axes", "level", "pixel_size", "seconds"}; an entry of the same
-    output is replaced.
+    entry : {"image": uri, "output": file name in the folder, "model_hash", "axes", "level", "pixel_size", "seconds"}; an entry
+    of the same output is replaced.
     """
     file = folder / RECORD
     data = read_record(folder) if file.exists() else {"images": []}
@@ -343,6 +332,14 @@ def record(folder: Path, model: Path, settings: Settings, entry: dict[str, Any])
     aside.write_text(json.dumps(data, indent=1))
     aside.replace(file)
     return file
+
+
+def is_recorded(target: Path, hash_: str, uri: str) -> bool:
+    """Whether `target` is the finished result of this model on this image."""
+    if not target.exists() or not (target.parent / RECORD).exists():
+        return False
+    mine = {"output": target.name, "model_hash": hash_, "image": uri}
+    return any(mine.items() <= entry.items() for entry in read_record(target.parent)["images"])
 
 
 def read_record(folder: Path) -> dict[str, Any]:

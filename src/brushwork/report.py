@@ -6,7 +6,7 @@ Numbers and pictures are made here, as values; report_template.html only arrange
 import base64
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -69,8 +69,8 @@ class Sheet:
 
     name: str
     facts: tuple[str, ...]
-    notes: tuple[str, ...]
-    pictures: tuple[tuple[str, str], ...]  # caption, data URI
+    notes: tuple[str, ...] = ()
+    pictures: tuple[tuple[str, str], ...] = ()  # caption, data URI
     areas: tuple[Area, ...] = ()
     ignored: int = 0
     unit: str = ""
@@ -142,25 +142,51 @@ def _model_of(run: Mapping[str, Any], folder: Path) -> Classifier:
 # ---------------------------------------------------------------------------------------------------------------- one image
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An entry of a run's record with what could be opened of it; `image` is None where it is not there any more."""
+
+    entry: Mapping[str, Any]
+    kind: str
+    result: Image
+    image: Image | None
+    notes: tuple[str, ...]
+
+    @property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        """As it was predicted with, else as the files say."""
+        told = self.entry.get("pixel_size") or (self.image and self.image.pixel_size) or self.result.pixel_size
+        return tuple(told) if told else None
+
+
 def sheet_of(
-    entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], classifier: Classifier, *, edge: int
+    entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], classifier: Classifier, *, edge: int = PREVIEW_EDGE
 ) -> Sheet:
-    """The sheet of one entry of a run's record; what cannot be read is said in it."""
-    name = Path(str(entry["image"])).name
-    kind = kind_of(entry, run)
-    notes: list[str] = []
+    """The sheet of one entry of a run's record; what cannot be read is said in it.
+
+    edge : pixels, the longer side of its pictures.
+    """
     try:
-        image: Image | None = _opened_image(entry)
+        return _sheet(_opened(entry, folder, kind_of(entry, run), classifier), classifier, edge)
     except UNREADABLE as error:
-        image = None
-        notes.append(f"The image could not be opened, so only the result is shown: {error}")
+        return Sheet(_name(entry), (str(entry["output"]),), problem=f"The result could not be read: {error}")
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return Path(str(entry["image"])).name
+
+
+def _opened(entry: Mapping[str, Any], folder: Path, kind: str, classifier: Classifier) -> Opened:
+    result = _opened_result(folder / str(entry["output"]), kind, classifier, str(entry.get("axes", "")))
     try:
-        result = _opened_result(folder / str(entry["output"]), kind, classifier, str(entry.get("axes", "")))
-        if image is not None and tuple(image.shape) != tuple(result.shape):
-            raise InputError(f"it is {tuple(result.shape)}, its image {tuple(image.shape)}; predict again")
-        return _sheet(name, entry, image, result, kind, classifier, edge, tuple(notes))
+        image = _opened_image(entry)
     except UNREADABLE as error:
-        return Sheet(name, (str(entry["output"]),), tuple(notes), (), problem=f"The result could not be read: {error}")
+        return Opened(
+            entry, kind, result, None, (f"The image could not be opened, so only the result is shown: {error}",)
+        )
+    if tuple(image.shape) != tuple(result.shape):
+        raise InputError(f"it is {tuple(result.shape)}, its image {tuple(image.shape)}; predict again")
+    return Opened(entry, kind, result, image, ())
 
 
 def kind_of(entry: Mapping[str, Any], run: Mapping[str, Any]) -> str:
@@ -202,53 +228,47 @@ def _opened_png(path: Path, kind: str, classifier: Classifier) -> Image:
         stored = READERS[".png"](str(path))
         return ArrayImage(stored.palette or stored.levels[0].open(), "yx", str(path))
     names = classifier.classes if kind == "probabilities" else classifier.features.names
-    planes = [open_image(channel_file(path, name)) for name in names]
+    planes = [open_image(file) for file in channel_files(path, names)]
     return ArrayImage(np.stack([plane.source[:] for plane in planes]), "cyx", str(path), tuple(names))
 
 
-def channel_file(path: Path, channel: str) -> Path:
-    """The file in which PNG keeps one of several channels."""
-    plain = re.sub(r"[^\w.-]+", "_", channel)
-    return path.with_name(f"{path.stem}_{plain}{path.suffix}")
+def channel_files(path: Path, channels: Sequence[str]) -> list[Path]:
+    """The files in which PNG keeps several channels; numbered where their names would meet."""
+    names = [re.sub(r"[^\w.-]+", "_", channel) for channel in channels]
+    if len(set(names)) < len(names):
+        names = [f"{i}_{name}" for i, name in enumerate(names, start=1)]
+    return [path.with_name(f"{path.stem}_{name}{path.suffix}") for name in names]
 
 
-def _sheet(
-    name: str,
-    entry: Mapping[str, Any],
-    image: Image | None,
-    result: Image,
-    kind: str,
-    classifier: Classifier,
-    edge: int,
-    notes: tuple[str, ...],
-) -> Sheet:
+def _sheet(opened: Opened, classifier: Classifier, edge: int) -> Sheet:
+    result, image = opened.result, opened.image
     view = view_of(tuple(result.shape), result.n_frames, edge)
-    notes = (*notes, view.note) if view.note else notes
-    gray, shown = picture_of(image, view) if image is not None else (None, "")
-    pictures = [(shown, data_uri(gray))] if gray is not None else []
-    facts = _facts(entry, image or result, classifier)
-    if kind not in ("probabilities", "segmentation"):
-        caption, values = scalar_picture(result, view, kind)
-        return Sheet(name, facts, notes, (*pictures, (caption, data_uri(values))))
-    counts = class_counts(result, kind, classifier.n_classes)
-    pixel_size = entry.get("pixel_size") or result.pixel_size
-    areas, unit = areas_of(counts, classifier, tuple(pixel_size) if pixel_size else None)
-    classes = class_picture(result, view, kind)
-    painted = overlaid(gray, classes, [a.color for a in areas], counts)
-    pictures.append(("Segmentation" if gray is None else "Segmentation overlaid", data_uri(painted)))
-    return Sheet(name, facts, notes, tuple(pictures), areas, int(counts[0]), unit)
+    notes = (*opened.notes, view.note) if view.note else opened.notes
+    made = Sheet(_name(opened.entry), _facts(opened, classifier), notes)
+    shown, caption = picture_of(image, view) if image is not None else (None, "")
+    pictures = ((caption, data_uri(shown)),) if shown is not None else ()
+    if opened.kind not in ("probabilities", "segmentation"):
+        caption, values = scalar_picture(result, view, opened.kind)
+        return replace(made, pictures=(*pictures, (caption, data_uri(values))))
+    counts = class_counts(result, opened.kind, classifier.n_classes)
+    areas, unit = areas_of(counts, classifier, opened.pixel_size)
+    painted = overlaid(shown, class_picture(result, view, opened.kind), safe_colors(classifier), counts)
+    caption = "Segmentation" if shown is None else "Segmentation overlaid"
+    return replace(
+        made, pictures=(*pictures, (caption, data_uri(painted))), areas=areas, unit=unit, ignored=int(counts[0])
+    )
 
 
-def _facts(entry: Mapping[str, Any], image: Image, classifier: Classifier) -> tuple[str, ...]:
+def _facts(opened: Opened, classifier: Classifier) -> tuple[str, ...]:
     """The line under an image's name."""
-    facts = [" × ".join(str(n) for n in image.shape) + " pixels (" + ", ".join(SPATIAL[-len(image.shape) :]) + ")"]
-    if image.n_frames > 1:
-        facts.append(f"{image.n_frames} frames")
-    pixel_size = entry.get("pixel_size") or image.pixel_size
-    facts.append(micrometres(tuple(pixel_size)) if pixel_size else "pixel size unknown")
+    shape, entry = opened.result.shape, opened.entry
+    facts = [" × ".join(str(n) for n in shape) + " pixels (" + ", ".join(SPATIAL[-len(shape) :]) + ")"]
+    if opened.result.n_frames > 1:
+        facts.append(f"{opened.result.n_frames} frames")
+    facts.append(micrometres(opened.pixel_size) if opened.pixel_size else "pixel size unknown")
     if entry.get("seconds") is not None:
         facts.append(f"{entry['seconds']:.2f} s")
-    if Path(str(entry["image"])).name in classifier.provenance.get("images", []):
+    if _name(entry) in classifier.provenance.get("images", []):
         facts.append("the model was trained on strokes in an image of this name")
     return tuple(facts)
 

@@ -126,11 +126,11 @@ def _gaussian(space: ScaleSpace) -> NDArray[np.float32]:
 
 
 def _laplacian(space: ScaleSpace) -> NDArray[np.float32]:
-    return np.sum([space.derivative(a, a) for a in space.axes], axis=0, dtype=np.float32)[None]
+    return np.stack([space.derivative(a, a) for a in space.axes]).sum(0, keepdims=True)
 
 
 def _gradient_magnitude(space: ScaleSpace) -> NDArray[np.float32]:
-    return np.sqrt(np.sum([g * g for g in space.gradient()], axis=0, dtype=np.float32))[None]
+    return np.sqrt(np.square(np.stack(space.gradient())).sum(0, keepdims=True))
 
 
 def _difference_of_gaussians(space: ScaleSpace) -> NDArray[np.float32]:

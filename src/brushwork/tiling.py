@@ -115,7 +115,7 @@ def _stack_tiles(
     for region, maps in made:
         for position, map_ in own:
             valid = tuple(slice(0, n) for n in region.shape)
-            maps[(position, *valid)] = map_[region.slices_in(block.write)]
+            maps[position][valid] = map_[region.slices_in(block.write)]
         yield region, maps
 
 
@@ -273,7 +273,7 @@ def _volume_tiles(
     in_2d = sections.positions
     plane = np.empty((n_maps + 1) * TILE_WIDTH * TILE_HEIGHT, np.float32)
     origin = block.write.start
-    for tile in scale3d.Stream3D(scales, n_maps).tiles(padded, around, [signs for _, signs in axes]):
+    for tile in scale3d.Stream3D(scales, n_maps).tiles(padded, (around[0], around[1], around[2]), [signs for _, signs in axes]):
         start = (tile.z0 + origin[0], tile.y0 + origin[1], tile.x0 + origin[2])
         stop = (tile.z1 + origin[0], tile.y1 + origin[1], tile.x1 + origin[2])
         if drawer is not None:
@@ -295,7 +295,7 @@ def _scales_3d(requests: Requests, channels: tuple[int, ...]) -> tuple[scale3d.S
         mine[at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
     return tuple(
         scale3d.Scale3D(
-            weights=tuple(presmoothing(s) for s in sigmas),
+            weights=(presmoothing(sigmas[0]), presmoothing(sigmas[1]), presmoothing(sigmas[2])),
             coefficients=np.array([stencil_coefficients(s) for s in sigmas]),
             outputs=positions,
             channel=channels.index(channel),

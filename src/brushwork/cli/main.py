@@ -18,6 +18,22 @@ app = typer.Typer(
 )
 
 
+SEVERAL = ("--labels",)  # options that take all values up to the next option
+
+
+def repeated(arguments: list[str]) -> list[str]:
+    """`--labels a b` as `--labels a --labels b`, which is what the parser knows."""
+    result: list[str] = []
+    option = ""
+    for i, argument in enumerate(arguments):
+        if argument.startswith("-"):
+            option = argument if argument in SEVERAL else ""
+        elif option and arguments[i - 1] != option:
+            result.append(option)
+        result.append(argument)
+    return result
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"brushwork {__version__}")
@@ -26,7 +42,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors; may stand anywhere.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -39,9 +55,9 @@ def run() -> None:
     from brushwork.cli import predicting, showing, training  # noqa: F401  they add their commands
 
     debug = "--debug" in sys.argv
-    sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
+    arguments = repeated([a for a in sys.argv[1:] if a != "--debug"])
     try:
-        app(standalone_mode=False)
+        app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
         _leave("interrupted; nothing that looks complete is left, and the same command continues", 130)
     except Exception as error:

@@ -1,6 +1,7 @@
 """brushwork predict, brushwork convert."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -45,36 +46,39 @@ def predict(
     """Classify every pixel of images. An interrupted run is continued by the same command."""
     from brushwork.classifier import Classifier
     from brushwork.io import open_image
-    from brushwork.jobs import Settings, record
+    from brushwork.jobs import Settings, is_recorded, model_hash, record
     from brushwork.jobs import predict as predict_image
 
     settings = Settings(output, dtype, block, threads, parse_bytes(memory) if memory else None, resample)
     classifier = Classifier.load(model)
-    images = o.expanded(images)
+    hash_ = model_hash(classifier)
+    images = [resolved(uri) for uri in o.expanded(images)]
     targets = _targets(images, out, output, as_)
+    finished = [is_recorded(target, hash_, uri) for uri, target in zip(images, targets)]
     announce_compilation()
-    for uri, target in zip(images, targets):
+    for uri, target, is_finished in zip(images, targets, finished):
+        if is_finished and not overwrite and not all(finished):
+            console.print(f"{target}  (done before)", highlight=False, soft_wrap=True)
+            continue
         image = open_image(
             uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size), like=classifier.axes
         )
-        mask = open_image(ignore, like=classifier.axes) if ignore else None
+        mask = open_image(ignore, like=classifier.axes.replace("c", "")) if ignore else None
         target.parent.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         with progress(Path(uri).name) as show:
             predict_image(
-                classifier, image, target, output=output, dtype=dtype, block=block, threads=threads, memory=settings.memory,
-                resample=resample, ignore=mask, overwrite=overwrite, progress=show,
-            )  # fmt: skip
+                classifier, image, target, **asdict(settings), ignore=mask, overwrite=overwrite, progress=show
+            )
         seconds = time.perf_counter() - began
-        entry = {"image": str(Path(uri).resolve()) if "://" not in uri else uri, "output": target.name}
-        entry |= {
-            "axes": axes or image.axes,
-            "level": level,
-            "pixel_size": image.pixel_size,
-            "seconds": round(seconds, 2),
-        }
-        record(target.parent, model, settings, entry)
+        entry = {"image": uri, "output": target.name, "model_hash": hash_, "axes": axes or image.axes, "level": level}
+        record(target.parent, model, settings, entry | {"pixel_size": image.pixel_size, "seconds": round(seconds, 2)})
         console.print(f"{target}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
+
+
+def resolved(uri: str) -> str:
+    """An absolute path; addresses are left alone."""
+    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
 def _targets(images: list[str], out: Path, output: str, as_: str | None) -> list[Path]:
@@ -122,8 +126,7 @@ def convert(
     overwrite: o.Overwrite = False,
 ) -> None:
     """Write an image in another format: .ome.zarr, .tif, .h5, .npy or .png. The last name is the target."""
-    from brushwork.io import open_image
-    from brushwork.io.export import write_image
+    from brushwork.io import open_image, write_image
 
     if len(source) < 2:
         raise InputError(

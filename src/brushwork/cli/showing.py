@@ -33,9 +33,8 @@ def info(
 
 
 def _is_image_folder(path: Path) -> bool:
-    from brushwork.io import is_image_folder
-
-    return is_image_folder(path)
+    markers = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+    return path.suffix == ".zarr" or any((path / marker).is_file() for marker in markers)
 
 
 def _info_image(name: str, axes: str | None, level: str | None) -> None:

@@ -14,11 +14,15 @@ from brushwork.suggest import Suggestion
 TOP = 5  # features shown
 
 
+TEXT = ("taken for", "responds to", "")  # columns of words; the others after the first are numbers
+
+
 def table(*columns: str, title: str | None = None) -> Table:
-    """A table whose columns after the first are numbers, aligned right."""
+    """A table whose columns of numbers are aligned right."""
     made = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right")
+        is_text = i == 0 or name in TEXT
+        made.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     return made
 
 
@@ -31,7 +35,7 @@ def accuracy_table(accuracy: Accuracy, model: Classifier) -> Table:
     made = table(
         "class", "pixels", "strokes", "found", "taken for", title="Accuracy on strokes that were left out of training"
     )
-    confused = {}
+    confused: dict[str, str] = {}
     for painted, instead, share in accuracy.confused():
         confused.setdefault(painted, f"{instead} {percent(share)}")
     for name, recall in zip(accuracy.classes, accuracy.recall):

@@ -10,8 +10,9 @@ The order of axes is settled here (`stored.settle`) and nowhere else.
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -80,12 +81,15 @@ INSIDE = (".h5", ".hdf5", ".hdf", ".npz", ".zarr")  # a path may go on inside th
 
 def readers() -> dict[str, Reader]:
     """Readers by suffix (".tif") or scheme ("s3"): ours and those of entry points in the group `brushwork.readers`."""
-    found = {entry.name: _entry(entry) for entry in entry_points(group="brushwork.readers")}
-    return found | READERS
+    return _installed() | READERS
 
 
-def _entry(entry: Any) -> Reader:
-    return lambda uri: entry.load()(uri)
+@cache
+def _installed() -> dict[str, Reader]:
+    def later(entry: EntryPoint) -> Reader:
+        return lambda uri: entry.load()(uri)
+
+    return {entry.name: later(entry) for entry in entry_points(group="brushwork.readers")}
 
 
 def open_image(

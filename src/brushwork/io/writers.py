@@ -22,7 +22,7 @@ from brushwork.io.layout import Layout, layout_of
 from brushwork.io.ome_zarr import OmeZarrStore, Progress
 from brushwork.io.sources import CACHE_BYTES, Mapped
 
-SLAB_BYTES = 256 << 20
+SLAB_BYTES = 64 << 20
 BIG_TIFF = int(3.9e9)
 TILE = 512
 
@@ -97,7 +97,7 @@ def pixels_of(image: Image, region: Region, dtype: np.dtype) -> NDArray:
     if isinstance(image, ArrayImage):
         return np.ascontiguousarray(image.stored(region)).astype(dtype, copy=False)
     pixels = image.read(region)
-    return (np.rint(pixels) if dtype.kind in "iu" else pixels).astype(dtype)
+    return (np.rint(pixels) if dtype.kind in "iu" else pixels).astype(dtype, copy=False)
 
 
 # ---------------------------------------------------------------- pieces

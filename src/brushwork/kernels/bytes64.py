@@ -1,7 +1,7 @@
 """A vector of 64 bytes for numba, and whether this machine can look bytes up in registers.
 
-AVX-512 VBMI (Intel since Ice Lake, AMD since Zen 4) permutes the 64 bytes of a register by the bytes of another: a table of
-64 or 128 entries answers 64 questions in one instruction. Kernels that use it have a plain twin with the same results.
+AVX-512 VBMI (Intel since Ice Lake, AMD since Zen 4) permutes the 64 bytes of a register by the bytes of another: a table
+of 64 or 128 entries answers 64 questions in one instruction. Kernels that use it have a plain twin with the same results.
 """
 
 import os
