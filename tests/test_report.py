@@ -184,7 +184,7 @@ def test_areas_are_counted_over_sections_frames_and_blocks(tmp_path, monkeypatch
     made = sheet(a_run(tmp_path, model, random_classes(shape, 1), values, axes=axes), model)
     assert made.problem == ""
     assert [a.pixels for a in made.areas] == counted(values)
-    assert "Areas are of everything" in made.notes[0]
+    assert "areas are of everything" in made.facts[-1]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,9 @@ def test_large_planes_are_cut_to_their_middle(monkeypatch):
     assert view.region.start == (3, 100, 0)
     assert view.region.stop == (4, 200, 80)
     assert view.region.t == 2
-    assert view.note == "Shown: frame 3 of 5, section 4 of 7, the middle 100 × 80 pixels. Areas are of everything."
+    assert (
+        view.note == "pictures show frame 3 of 5, section 4 of 7, the middle 100 × 80 pixels, areas are of everything"
+    )
 
 
 def test_colour_images_are_shown_in_colour():

@@ -6,8 +6,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from brushwork.blocks import Region
 from brushwork.errors import InputError
@@ -74,7 +72,7 @@ def from_coords(coords: NDArray, classes: NDArray, shape: tuple[int, ...]) -> La
 
     coords : (n, ndim) or (n, 1 + ndim) integers; classes : (n,) integers from 1; shape : of the image's spatial axes.
     """
-    coords = np.asarray(coords, np.int64).reshape(len(classes), -1)
+    coords = np.asarray(coords, np.int64)
     classes = np.asarray(classes)
     if len(classes) and (classes.min() < 1 or classes.max() > MAX_CLASSES):
         raise InputError(f"labels hold class {int(classes.max())}; classes are whole numbers from 1 to {MAX_CLASSES}")
@@ -83,6 +81,9 @@ def from_coords(coords: NDArray, classes: NDArray, shape: tuple[int, ...]) -> La
 
 def _strokes(coords: NDArray[np.int64], classes: NDArray) -> NDArray[np.int32]:
     """Components without a dense array: neighbours are looked up among the sorted linear positions of painted pixels."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n, ndim = coords.shape
     if n == 0:
         return np.zeros(0, np.int32)

@@ -243,8 +243,8 @@ def channel_files(path: Path, channels: Sequence[str]) -> list[Path]:
 def _sheet(opened: Opened, classifier: Classifier, edge: int) -> Sheet:
     result, image = opened.result, opened.image
     view = view_of(tuple(result.shape), result.n_frames, edge)
-    notes = (*opened.notes, view.note) if view.note else opened.notes
-    made = Sheet(_name(opened.entry), _facts(opened, classifier), notes)
+    facts = (*_facts(opened, classifier), *([view.note] if view.note else []))
+    made = Sheet(_name(opened.entry), facts, opened.notes)
     shown, caption = picture_of(image, view) if image is not None else (None, "")
     pictures = ((caption, data_uri(shown)),) if shown is not None else ()
     if opened.kind not in ("probabilities", "segmentation"):
@@ -353,7 +353,7 @@ def view_of(shape: tuple[int, ...], n_frames: int = 1, edge: int = PREVIEW_EDGE)
     region = Region(tuple(start), tuple(stop), t)
     step = -(-max(region.shape[-2:]) // edge)
     steps = (min(step, region.shape[-2]), min(step, region.shape[-1]))
-    return View(region, steps, f"Shown: {', '.join(notes)}. Areas are of everything." if notes else "")
+    return View(region, steps, f"pictures show {', '.join(notes)}, areas are of everything" if notes else "")
 
 
 def strips(image: Image, view: View) -> Iterator[tuple[slice, NDArray[np.float32]]]:

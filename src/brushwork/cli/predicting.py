@@ -71,7 +71,7 @@ def predict(
                 classifier, image, target, **asdict(settings), ignore=mask, overwrite=overwrite, progress=show
             )
         seconds = time.perf_counter() - began
-        entry = {"image": uri, "output": target.name, "model_hash": hash_, "axes": axes or image.axes, "level": level}
+        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": hash_, "axes": axes or image.axes, "level": level}
         record(target.parent, model, settings, entry | {"pixel_size": image.pixel_size, "seconds": round(seconds, 2)})
         console.print(f"{target}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
 

@@ -287,6 +287,7 @@ def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
 def place_candidates(columns, maps, n_candidates, samples, rows, positions):
     """Make positions[k] say where in a sample's row the value of candidate k is; see `copy_candidates` for many maps."""
     few_maps = columns.shape[0] <= ROW
+    positions[:] = 0
     for k in range(n_candidates):
         positions[k] = maps[k] if few_maps else k
     if not few_maps:
