@@ -141,7 +141,7 @@ def test_a_repeated_command_continues_with_what_is_missing(plate, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing_that_looks_complete_and_the_run_continues(plate, tmp_path):
-    pixels = np.random.default_rng(0).normal(100, 30, (6000, 6000)).clip(0, 255).astype(np.uint8)
+    pixels = np.random.default_rng(0).normal(100, 30, (9000, 9000)).clip(0, 255).astype(np.uint8)
     np.save(tmp_path / "large.npy", pixels)
     out = tmp_path / "large_probabilities.ome.zarr"
     command = [
@@ -166,7 +166,7 @@ def test_ctrl_c_leaves_nothing_that_looks_complete_and_the_run_continues(plate, 
     assert "interrupted" in said
     assert not out.exists()
     brushwork(*command[1:], cwd=plate)
-    assert bw.open_image(out).shape == (6000, 6000)
+    assert bw.open_image(out).shape == (9000, 9000)
     assert not done.exists()
 
 

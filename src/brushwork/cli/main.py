@@ -1,6 +1,5 @@
 """The `brushwork` command: its subcommands, and what happens to errors."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -18,6 +17,7 @@ app = typer.Typer(
 )
 
 
+INTERRUPTED = 130  # what shells report after Ctrl-C
 SEVERAL = ("--labels",)  # options that take all values up to the next option
 
 
@@ -57,13 +57,15 @@ def run() -> None:
     debug = "--debug" in sys.argv
     arguments = repeated([a for a in sys.argv[1:] if a != "--debug"])
     try:
-        app(arguments, standalone_mode=False)
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing that looks complete is left, and the same command continues", 130)
+        code = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
         if debug:
             raise
         _leave(*_explained(error))
+    if code == INTERRUPTED:  # some versions of the parser return it, others raise
+        _leave("interrupted; nothing that looks complete is left, and the same command continues", INTERRUPTED)
 
 
 def _leave(message: str, code: int) -> None:
@@ -73,16 +75,12 @@ def _leave(message: str, code: int) -> None:
 
     errors.print(f"[bold red]brushwork:[/] {escape(message)}", highlight=False, soft_wrap=True)
     sys.stdout.flush()
-    if code == 130:
-        os._exit(code)  # threads in the middle of a block would be waited for
     sys.exit(code)
 
 
 def _explained(error: Exception) -> tuple[str, int]:
     from brushwork.errors import InputError, RunError
 
-    if isinstance(error, typer.Exit):
-        return "", error.exit_code
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, RunError):
