@@ -36,7 +36,7 @@ def test_a_class_with_one_stroke_is_never_held_out():
 class Memory:
     """An estimator that knows the rows it has seen by heart, and guesses class 0 for others."""
 
-    def fit(self, rows, y, *, n_classes, seed=0, threads=None):
+    def fit(self, rows, y, *, n_classes, strokes=None, seed=0, threads=None):
         seen = {row.tobytes(): c for row, c in zip(rows, y)}
 
         class Fitted:

@@ -246,7 +246,9 @@ def test_maps_are_as_specified_3d(shape):
 
 
 def test_sections_and_volumes_mix_in_one_stack():
-    image, mixed = on(noise((9, 40, 50)), "gaussian:1/2d hessian:1.6 structure-tensor:0.7/2d laplacian:3.5/3d hessian:1/2d")
+    image, mixed = on(
+        noise((9, 40, 50)), "gaussian:1/2d hessian:1.6 structure-tensor:0.7/2d laplacian:3.5/3d hessian:1/2d"
+    )
     maps = whole_maps(image, mixed)
     at = 0
     for f in mixed.features:

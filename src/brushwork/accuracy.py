@@ -129,7 +129,12 @@ def held_out_probabilities(
     for k in range(fold.max() + 1):
         test = fold == k
         fitted = recipe.fit(
-            rows[~test], table.y[~test], n_classes=prepared.n_classes, seed=seed, threads=prepared.threads
+            rows[~test],
+            table.y[~test],
+            n_classes=prepared.n_classes,
+            strokes=table.strokes[~test],
+            seed=seed,
+            threads=prepared.threads,
         )
         out[:, test] = fitted.predict(np.ascontiguousarray(rows[test].T))
     return out

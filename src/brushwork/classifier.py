@@ -353,7 +353,9 @@ def fit(
 ) -> Classifier:
     """Fit an estimator to prepared rows; see `train`."""
     p, table = prepared, prepared.table
-    fitted = estimator_named(estimator).fit(table.rows, table.y, n_classes=p.n_classes, seed=seed, threads=p.threads)
+    fitted = estimator_named(estimator).fit(
+        table.rows, table.y, n_classes=p.n_classes, strokes=table.strokes, seed=seed, threads=p.threads
+    )
     pixels = np.bincount(table.y, minlength=p.n_classes)
     strokes = [len(np.unique(table.strokes[table.y == c])) for c in range(p.n_classes)]
     return Classifier(

@@ -321,8 +321,8 @@ RECORD = "brushwork-run.json"
 def record(folder: Path, model: Path, settings: Settings, entry: dict[str, Any]) -> Path:
     """Note in `folder` that an image was predicted: what the report reads, and how a repeated command knows what is done.
 
-    entry : {"image": uri, "output": file name in the folder, "kind", "model_hash", "axes", "level", "pixel_size", "seconds"}; an entry
-    of the same output is replaced.
+    entry : "image" (uri), "output" (file name in the folder), "kind", "model_hash", "axes", "level", "pixel_size", "seconds"; an
+    entry of the same output is replaced.
     """
     file = folder / RECORD
     data = read_record(folder) if file.exists() else {"images": []}

@@ -149,31 +149,43 @@ def _hessian(space: ScaleSpace) -> NDArray[np.float32]:
 
 FAMILIES: dict[str, Family] = {
     "gaussian": Family(
-        _gaussian, lambda ndim: 1, stencil_reach, "smoothed brightness: what is bright, what is dark", 0.3, group="intensity"
+        _gaussian,
+        lambda ndim: 1,
+        stencil_reach,
+        "smoothed brightness: what is bright, what is dark",
+        0.3,
+        group="intensity",
     ),
     "laplacian": Family(
         _laplacian, lambda ndim: 1, stencil_reach, "Laplacian of Gaussian: bright or dark blobs and lines", group="edge"
     ),
     "gradient-magnitude": Family(
         _gradient_magnitude,
-        lambda ndim: 1, stencil_reach,
+        lambda ndim: 1,
+        stencil_reach,
         "Gaussian gradient magnitude: edges, whatever their direction",
         group="edge",
     ),
     "difference-of-gaussians": Family(
         _difference_of_gaussians,
-        lambda ndim: 1, stencil_reach,
+        lambda ndim: 1,
+        stencil_reach,
         "difference of two Gaussians: blobs, finer than the Laplacian",
         group="edge",
     ),
     "structure-tensor": Family(
         _structure_tensor,
-        lambda ndim: ndim, tensor_reach,
+        lambda ndim: ndim,
+        tensor_reach,
         "structure tensor eigenvalues: texture; edge against corner",
         group="texture",
     ),
     "hessian": Family(
-        _hessian, lambda ndim: ndim, stencil_reach, "Hessian of Gaussian eigenvalues: ridges, tubes and plates", group="texture"
+        _hessian,
+        lambda ndim: ndim,
+        stencil_reach,
+        "Hessian of Gaussian eigenvalues: ridges, tubes and plates",
+        group="texture",
     ),
 }
 BUILT_IN = tuple(FAMILIES)

@@ -65,7 +65,10 @@ def _shrinking(prepared: Prepared, recipe: Estimator, fold: np.ndarray, seed: in
         if len(kept) == 1:
             return
         rows = np.ascontiguousarray(prepared.table.rows[:, maps])
-        fitted = recipe.fit(rows, prepared.table.y, n_classes=prepared.n_classes, seed=seed, threads=prepared.threads)
+        table = prepared.table
+        fitted = recipe.fit(
+            rows, table.y, n_classes=prepared.n_classes, strokes=table.strokes, seed=seed, threads=prepared.threads
+        )
         weight = dict(zip(maps, fitted.importances().tolist()))
         worth = {
             i: sum(weight[m] for m in span[i]) / _marginal_cost(features[i], [features[j] for j in kept]) for i in kept

@@ -273,7 +273,9 @@ def _volume_tiles(
     in_2d = sections.positions
     plane = np.empty((n_maps + 1) * TILE_WIDTH * TILE_HEIGHT, np.float32)
     origin = block.write.start
-    for tile in scale3d.Stream3D(scales, n_maps).tiles(padded, (around[0], around[1], around[2]), [signs for _, signs in axes]):
+    for tile in scale3d.Stream3D(scales, n_maps).tiles(
+        padded, (around[0], around[1], around[2]), [signs for _, signs in axes]
+    ):
         start = (tile.z0 + origin[0], tile.y0 + origin[1], tile.x0 + origin[2])
         stop = (tile.z1 + origin[0], tile.y1 + origin[1], tile.x1 + origin[2])
         if drawer is not None:

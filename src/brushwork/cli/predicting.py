@@ -71,8 +71,9 @@ def predict(
                 classifier, image, target, **asdict(settings), ignore=mask, overwrite=overwrite, progress=show
             )
         seconds = time.perf_counter() - began
-        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": hash_, "axes": axes or image.axes, "level": level}
-        record(target.parent, model, settings, entry | {"pixel_size": image.pixel_size, "seconds": round(seconds, 2)})
+        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": hash_, "seconds": round(seconds, 2)}
+        opened = {"axes": axes or image.axes, "level": level, "pixel_size": image.pixel_size}
+        record(target.parent, model, settings, entry | opened)
         console.print(f"{target}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
 
 

@@ -51,10 +51,14 @@ class Estimator(Protocol):
         y: NDArray[np.integer],
         *,
         n_classes: int,
+        strokes: NDArray[np.integer] | None = None,
         seed: int = 0,
         threads: int | None = None,
     ) -> Fitted:
-        """rows : (n, n_maps) float32. y : (n,) integers from 0 to n_classes - 1. The same input and seed give the same result."""
+        """rows : (n, n_maps) float32. y : (n,) integers from 0 to n_classes - 1. The same input and seed give the same result.
+
+        strokes : (n,) integers, which rows were painted in one stroke and are hence nearly copies of each other.
+        """
 
 
 def _symmetric_forest() -> Any:

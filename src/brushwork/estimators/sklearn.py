@@ -45,10 +45,11 @@ class SklearnEstimator:
         y: NDArray[np.integer],
         *,
         n_classes: int,
+        strokes: NDArray[np.integer] | None = None,
         seed: int = 0,
         threads: int | None = None,
     ) -> Fitted:
-        """See estimators.Estimator."""
+        """See estimators.Estimator; strokes make no difference."""
         model = self._make(seed, threads)
         if not hasattr(model, "predict_proba"):
             raise InputError(

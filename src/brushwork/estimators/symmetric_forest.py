@@ -20,7 +20,7 @@ from brushwork.kernels.bytes64 import aligned_empty, fast_path
 
 MOST_TREES = 10_000
 MOST_DEPTH = 12
-MOST_CANDIDATES = 64
+MOST = {"trees": MOST_TREES, "depth": MOST_DEPTH, "candidates": 64, "maps_per_tree": forest_train.ROW}
 MOST_CLASSES = 255
 LARGEST = 1.5e38  # values beyond count as this: differences still fit float32
 SMALLEST = 1e-30  # differences below are not resolved: slopes still fit float32
@@ -40,33 +40,41 @@ class SymmetricForest:
     ----------
     trees : 1 .. 10,000
     depth : questions per tree, 1 .. 12
-    candidates : random (feature, threshold) pairs tried per question, 1 .. 64
+    candidates : random (map, threshold) pairs tried per question, 1 .. 64; four in a row share a map
+    maps_per_tree : random maps that a tree may ask of, 1 .. 64, at most those there are
     shrinkage : how many samples' weight the parent's estimate has in a leaf's
-    balanced : draw every class equally often, however many pixels were painted of it
-    bootstrap : every tree sees n draws with replacement of the n rows; else all rows once
+    balanced : every class counts the same in total, however many pixels were painted of it: the samples of smaller classes
+        get larger weights
+    bootstrap : every tree draws, per class and with replacement, as many strokes as the class has; else it sees all rows once
     """
 
     trees: int = 200
     depth: int = 10
     candidates: int = 32
-    shrinkage: float = 1.0
+    maps_per_tree: int = 32
+    shrinkage: float = 0.3
     balanced: bool = False
     bootstrap: bool = True
 
     kind: ClassVar[str] = "symmetric-forest"
 
     def __post_init__(self) -> None:
-        for name, most in (("trees", MOST_TREES), ("depth", MOST_DEPTH), ("candidates", MOST_CANDIDATES)):
+        for name, most in MOST.items():
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} is {value}; give 1 to {most}")
         if not 0 <= self.shrinkage < 1e6:
             raise InputError(f"shrinkage is {self.shrinkage}; give a number of samples from 0 (no shrinkage) up")
-        if self.balanced and not self.bootstrap:
-            raise InputError("balanced draws every class equally often, which needs bootstrap=True")
 
     def fit(
-        self, rows: np.ndarray, y: np.ndarray, *, n_classes: int, seed: int = 0, threads: int | None = None
+        self,
+        rows: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        strokes: np.ndarray | None = None,
+        seed: int = 0,
+        threads: int | None = None,
     ) -> "FittedSymmetricForest":
         """Grow the forest.
 
@@ -75,25 +83,21 @@ class SymmetricForest:
         rows : (n, n_maps) float32, finite
         y : (n,) integer, 0 .. n_classes - 1; classes may be without rows, and then have probability 0
         n_classes : 2 .. 255
+        strokes : (n,) integers, rows with the same number and class belong together and are drawn together; without them
+            every row is drawn by itself
         seed : same rows, same seed, same forest, for any number of threads
         threads : default: one per processor
 
         Raises
         ------
         ValueError
-            Where rows or y are not as described.
+            Where rows, y or strokes are not as described.
         """
         rows, classes = _checked_rows(rows, y, n_classes)
         knots = fit_knots(rows)
         columns = encode_columns(rows, knots)
         n_maps, n = columns.shape
-        by_sample = aligned_empty((n, forest_train.ROW), np.uint8)
-        if n_maps <= forest_train.ROW:
-            by_sample[:, :n_maps] = columns.T
-        order = np.argsort(classes, kind="stable").astype(np.int32)
-        counts = np.bincount(classes)
-        starts = np.cumsum([0, *counts[counts > 0]]) if self.balanced else np.array([0, n])
-
+        stroke_of, class_starts = _numbered_strokes(classes, strokes)
         maps = np.empty((self.trees, self.depth), np.int32)
         thresholds = np.empty((self.trees, self.depth), np.uint8)
         leaves = np.empty((self.trees, n_classes - 1, 1 << self.depth), np.uint8)
@@ -103,12 +107,13 @@ class SymmetricForest:
 
         def grow_some(part: range) -> None:
             histogram = aligned_empty((n_classes << (self.depth - 1), lanes), np.int32)
-            own_rows = by_sample if n_maps <= forest_train.ROW else np.empty_like(by_sample)
+            packed = aligned_empty((n, forest_train.ROW), np.uint8)
             some = slice(part.start, part.stop)
             grow(
-                columns, own_rows, classes, n_classes, order, starts, self.bootstrap, self.candidates,
-                np.float32(self.shrinkage), np.uint64(seed % 2**64), part.start,
-                histogram, maps[some], thresholds[some], leaves[some], gains[some],
+                columns, classes, n_classes, stroke_of, class_starts, self.bootstrap, self.balanced,
+                min(self.maps_per_tree, n_maps), self.candidates, np.float32(self.shrinkage),
+                np.uint64(seed % 2**64), part.start, packed, histogram,
+                maps[some], thresholds[some], leaves[some], gains[some],
             )  # fmt: skip
 
         _in_threads(grow_some, self.trees, threads or os.cpu_count() or 1)
@@ -303,6 +308,18 @@ def _checked_rows(rows: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[np.n
             f"features {bad[:5].tolist()} have NaN or infinite values at painted pixels; unpaint those pixels"
         )
     return rows, y.astype(np.uint8)
+
+
+def _numbered_strokes(classes: np.ndarray, strokes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(stroke of each row, numbered class by class; first stroke of each painted class, then how many there are)."""
+    if strokes is None:
+        strokes = np.arange(len(classes))
+    if strokes.shape != classes.shape or strokes.dtype.kind not in "iu":
+        raise InputError(f"strokes are {strokes.dtype} of shape {strokes.shape}; give one integer per row, {classes.shape}")
+    _, strokes = np.unique(strokes, return_inverse=True)
+    pairs, stroke_of = np.unique(classes.astype(np.int64) * len(classes) + strokes, return_inverse=True)
+    counts = np.bincount(pairs // len(classes))
+    return stroke_of.astype(np.int32), np.cumsum([0, *counts[counts > 0]])
 
 
 def _importances(maps: np.ndarray, gains: np.ndarray, n_maps: int) -> np.ndarray:

@@ -13,7 +13,7 @@ Strategy: A = mean + p B, with B free of trace and scaled so that B's eigenvalue
     d = |M| / sqrt(2)                  half the distance of the other two, which lie at -e / 2 -+ d (times the sign of r)
 
 The error is below 1e-6 of the largest entry for random, nearly degenerate and degenerate matrices alike (a closed form for all
-three: 4e-3), and entries may be as small or large as 1e-38 and 1e37.
+three: 4e-3), as long as entries stay between 1e-36 and 1e37; smaller ones give 0 instead of differences, never NaN.
 """
 
 import numpy as np
@@ -31,41 +31,45 @@ from brushwork.kernels.simd import (
     where_negative,
 )
 
-DEGREE = 7  # one less: the error triples; one more: no gain in float32
 F32 = np.float32
-
-
-def _apart(r):
-    return 2 * np.cos(np.arccos(r) / 3)
-
-
-def _projection(r):
-    return 0.5 * _apart(r) / (_apart(r) ** 2 - 1)
-
-
-def _polynomial(function):
-    """Coefficients, constant first, of a nearly best polynomial for `function` on 0 .. 1."""
-    nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
-    series = np.polynomial.Chebyshev.fit(nodes, function(nodes), DEGREE, domain=[0, 1])
-    return tuple(F32(c) for c in series.convert(kind=np.polynomial.Polynomial).coef)
-
-
-APART, PROJECTION = _polynomial(_apart), _polynomial(_projection)
-THIRD, HALF, SIXTH = F32(1 / 3), F32(1 / 2), F32(1 / 6)
-TINY = F32(1e-30)  # keeps 1 / p finite where the matrix is a multiple of 1
+# e(r) and c(r) as polynomials, constant first: the nearest of degree 7 (degree 6: three times the error; degree 8: no gain).
+# Written out, because a fit in another process may end in another last digit.
+APART = (
+    F32(1.7320508),
+    F32(0.3333304),
+    F32(-0.096159294),
+    F32(0.04881168),
+    F32(-0.028654594),
+    F32(0.015437627),
+    F32(-0.005923974),
+    F32(0.0011073597),
+)
+PROJECTION = (
+    F32(0.4330126),
+    F32(-0.16665426),
+    F32(0.12000241),
+    F32(-0.09631195),
+    F32(0.074678555),
+    F32(-0.047437172),
+    F32(0.019981205),
+    F32(-0.0039381264),
+)
+ZERO, ONE, HALF, THIRD, SIXTH = F32(0), F32(1), F32(1 / 2), F32(1 / 3), F32(1 / 6)
+TINY = F32(1e-20)  # keeps 1 / p finite where the matrix is a multiple of 1
 
 
 @kernel(inline="always")
-def polynomial(x, c):
-    high = fma(fma(fma(splat(c[7]), x, splat(c[6])), x, splat(c[5])), x, splat(c[4]))
-    return fma(fma(fma(fma(high, x, splat(c[3])), x, splat(c[2])), x, splat(c[1])), x, splat(c[0]))
+def polynomial(x, square, fourth, c):
+    """Sum of c[k] x^k; pairs first, because eight steps that wait for each other take longer than the rest."""
+    low = fma(fma(splat(c[3]), x, splat(c[2])), square, fma(splat(c[1]), x, splat(c[0])))
+    high = fma(fma(splat(c[7]), x, splat(c[6])), square, fma(splat(c[5]), x, splat(c[4])))
+    return fma(high, fourth, low)
 
 
 @kernel(inline="always")
-def dot(x, y, z, xy, xz, yz, x2, y2, z2, xy2, xz2, yz2):
-    """Half the sum of products of all nine entries of two symmetric matrices."""
-    diagonal = fma(z, z2, fma(y, y2, x * x2)) * splat(HALF)
-    return fma(yz, yz2, fma(xz, xz2, fma(xy, xy2, diagonal)))
+def half_square(x, y, xy, xz, yz):
+    """Half the sum of squares of the nine entries of a symmetric matrix without trace (z = -x - y)."""
+    return fma(x, x, y * (x + y)) + fma(yz, yz, fma(xz, xz, xy * xy))
 
 
 @kernel(inline="always")
@@ -74,32 +78,36 @@ def eigenvalues(xx, yy, zz, xy, xz, yz):
 
     NumPy: np.linalg.eigvalsh(matrix)[::-1]
     """
-    mean = (xx + yy + zz) * splat(THIRD)
-    x, y, z = xx - mean, yy - mean, zz - mean
     # A power of two takes entries of any magnitude to about 1, exactly: their cubes neither overflow nor vanish.
-    unit = power_of_two((absolute(x) + absolute(y)) + (absolute(xy) + absolute(xz)) + absolute(yz))
+    diagonal, others = absolute(xx) + absolute(yy), absolute(xy) + absolute(xz)
+    unit = power_of_two((diagonal + absolute(zz)) + (others + absolute(yz)))
     scale = inverse_of_power(unit)
-    x, y, z, xy, xz, yz = x * scale, y * scale, z * scale, xy * scale, xz * scale, yz * scale
-    p = sqrt(fma(dot(x, y, z, xy, xz, yz, x, y, z, xy, xz, yz), splat(THIRD), splat(TINY)))
-    scale = divide(splat(F32(1)), p)
-    x, y, z, xy, xz, yz = x * scale, y * scale, z * scale, xy * scale, xz * scale, yz * scale
-    # B^2 - 2, which has no trace either
-    xy_xy, xz_xz, yz_yz, two = xy * xy, xz * xz, yz * yz, splat(F32(2))
-    x2 = fma(x, x, (xy_xy + xz_xz) - two)
-    y2 = fma(y, y, (xy_xy + yz_yz) - two)
-    z2 = fma(z, z, (xz_xz + yz_yz) - two)
+    mean = (xx + yy + zz) * splat(THIRD)
+    x, y = xx - mean, yy - mean
+    x, y, xy, xz, yz = x * scale, y * scale, xy * scale, xz * scale, yz * scale
+    p_p = fma(half_square(x, y, xy, xz, yz), splat(THIRD), splat(TINY))
+    p = sqrt(p_p)
+    one_by_p = divide(splat(ONE), p)
+    # (x2, y2, xy2, xz2, yz2) = B^2 - 2 p^2, where B is not yet divided by p; it has no trace either (z = -x - y)
+    xy_xy, xz_xz, yz_yz, two_p_p = xy * xy, xz * xz, yz * yz, p_p + p_p
+    x2 = fma(x, x, (xy_xy + xz_xz) - two_p_p)
+    y2 = fma(y, y, (xy_xy + yz_yz) - two_p_p)
     xy2 = fma(xy, x + y, xz * yz)
-    xz2 = fma(xz, x + z, xy * yz)
-    yz2 = fma(yz, y + z, xy * xz)
-    r = dot(x, y, z, xy, xz, yz, x2, y2, z2, xy2, xz2, yz2) * splat(THIRD)
-    e, c = polynomial(absolute(r), APART), polynomial(absolute(r), PROJECTION)
-    a = splat(F32(1)) - c * e
-    c = copysign(c, splat(F32(0)) - r)  # now -c
-    x, y, z = fma(a, x, c * x2), fma(a, y, c * y2), fma(a, z, c * z2)
+    xz2 = xy * yz - y * xz
+    yz2 = xy * xz - x * yz
+    off_diagonal = fma(yz, yz2, fma(xz, xz2, xy * xy2))
+    product = fma(x, x2 + (x2 + y2), y * (y2 + (x2 + y2))) + (off_diagonal + off_diagonal)
+    r = product * ((one_by_p * splat(SIXTH)) * (one_by_p * one_by_p))
+    t = absolute(r)
+    square = t * t
+    fourth = square * square
+    e, c = polynomial(t, square, fourth, APART), polynomial(t, square, fourth, PROJECTION)
+    a = splat(ONE) - c * e
+    c = copysign(c * one_by_p, splat(ZERO) - r)  # now -c / p, with r's sign
+    x, y = fma(a, x, c * x2), fma(a, y, c * y2)
     xy, xz, yz = fma(a, xy, c * xy2), fma(a, xz, c * xz2), fma(a, yz, c * yz2)
-    d = sqrt(dot(x, y, z, xy, xz, yz, x, y, z, xy, xz, yz))
-    p = p * unit
-    e, d = copysign(e, r) * p, d * p
+    d = sqrt(half_square(x, y, xy, xz, yz)) * unit
+    e = copysign(e, r) * (p * unit)
     apart, middle = mean + e, mean - e * splat(HALF)
     larger, smaller = middle + d, middle - d
     return where_negative(r, larger, apart), where_negative(r, smaller, larger), where_negative(r, apart, smaller)

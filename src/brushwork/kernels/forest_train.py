@@ -1,16 +1,17 @@
 """Growing symmetric trees: every node of a level asks the same question, "is map f above code t?".
 
 All maps are bytes here (`forest_predict.encode`). A tree of depth D is D questions and 2^D leaves; bit d of a leaf's number
-is the answer to question d. One level of one tree:
+is the answer to question d. One tree:
 
-    draw K candidates (a map; as threshold, the code of a random sample)
-    count, per leaf so far and class, the samples above each candidate's threshold      `count_answers`: most of the time
-    keep the candidate with the least Gini impurity summed over leaves and sides        `score_candidates`
+    draw strokes: whole strokes are in or out, class by class                           `draw_weights`
+    draw maps, and pack their codes of the drawn samples, 64 bytes a sample             `pack_rows`
+    at each level
+        draw K candidates (a map; a threshold near the code of a random sample)         `draw_candidates`
+        count, per leaf so far and class, the samples above each candidate's threshold  `count_answers`: most of the time
+        keep the candidate with the least Gini impurity summed over leaves and sides    `score_candidates`
 
 A sample is a row of 64 bytes. One byte permutation of the row puts the values of all candidates side by side, one compare
-answers them, one masked addition counts the answers: some 20 cycles per sample and level for any K <= 64. With at most 64
-maps a row holds all of them and never changes. With more, candidates are drawn from all maps, and their values copied into
-rows once per level (1,764 maps: three times the time of 49).
+answers them, one masked addition counts the answers: some 20 cycles per sample and level for any K <= 64.
 """
 
 from functools import lru_cache
@@ -36,7 +37,9 @@ from brushwork.kernels.bytes64 import (
 )
 from brushwork.kernels.compile import kernel
 
-ROW = 64  # bytes of a sample
+ROW = 64  # bytes of a sample: the most maps that a tree sees
+THRESHOLDS_PER_MAP = 4  # candidates that share a map; fewer maps with more thresholds each were the better use of 32
+PACKED_AT_ONCE = 256  # samples: their rows stay in the first cache while map after map is written
 LEAF_SUM = 255  # what the class probabilities of a leaf, as bytes, add up to
 
 
@@ -58,37 +61,79 @@ def draw(state, n):
     return np.int64(((scrambled(state[0]) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
 
 
-# ---- which samples a tree sees -------------------------------------------------------------------------------------
+# ---- what a tree sees ----------------------------------------------------------------------------------------------
 
 
 @kernel
-def draw_weights(state, order, group_starts, bootstrap, weights):
-    """How often a tree sees each sample: n draws with replacement, the groups (all, or one per class) taking turns.
+def draw_weights(state, stroke_of, class_starts, weights):
+    """How often a tree sees each sample: per class as many draws of a stroke, with replacement, as the class has strokes.
 
-    order : (n,) int32, the samples group by group; group_starts : (n_groups + 1,) int64; weights : (n,) int32, written.
-    Without bootstrap every sample counts once.
+    Pixels of a stroke are nearly copies of each other; trees that see different strokes differ more than trees that see
+    different pixels of all strokes, and no class is ever lost.
+    stroke_of : (n,) int32, strokes are numbered class by class; class_starts : (n_groups + 1,) int64, the first stroke of
+    each painted class, then the number of strokes; weights : (n,) int32, written.
     """
-    n = order.size
-    n_groups = group_starts.size - 1
-    if not bootstrap:
-        weights[:] = 1
-        return
-    weights[:] = 0
-    for i in range(n):
-        group = i % n_groups
-        first = group_starts[group]
-        weights[order[first + draw(state, group_starts[group + 1] - first)]] += 1
+    times = np.zeros(class_starts[-1], np.int32)
+    for group in range(class_starts.size - 1):
+        first = class_starts[group]
+        n_strokes = class_starts[group + 1] - first
+        for _ in range(n_strokes):
+            times[first + draw(state, n_strokes)] += 1
+    for i in range(stroke_of.size):
+        weights[i] = times[stroke_of[i]]
 
 
 @kernel
-def copy_candidates(columns, maps, samples, rows):
-    """rows[i, k] = columns[maps[k], i] for the drawn samples i, 256 samples at a time so that the rows stay in L1."""
-    for start in range(0, samples.size, 256):
-        stop = min(start + 256, samples.size)
-        for k in range(maps.size):
-            column = columns[maps[k]]
+def take_samples(weight_of, classes, samples, weights, keys):
+    """List the samples that were drawn, at the root: key = class. Returns how many there are."""
+    n_samples = 0
+    for i in range(classes.size):
+        samples[n_samples], weights[n_samples], keys[n_samples] = i, weight_of[i], classes[i]
+        n_samples += weight_of[i] > 0
+    return n_samples
+
+
+@kernel
+def balance_classes(weights, keys, n_classes):
+    """Raise weights until every class has the same total as the largest; keys are classes, weights positive.
+
+    The running sum of a class is stretched and rounded, not each weight: the totals are exact, and weights stay integers
+    that differ by at most 1 where they were the same.
+    """
+    totals = np.zeros(n_classes, np.int64)
+    for s in range(keys.size):
+        totals[keys[s]] += weights[s]
+    most = 0
+    for c in range(n_classes):
+        most = max(most, totals[c])
+    running = np.zeros(n_classes, np.int64)
+    for s in range(keys.size):
+        c = keys[s]
+        before = running[c] * most // totals[c]
+        running[c] += weights[s]
+        weights[s] = running[c] * most // totals[c] - before
+
+
+@kernel
+def draw_maps(state, every_map, tree_maps):
+    """Different random maps for a tree: tree_maps (at most n_maps,) int32, written; every_map (n_maps,) int32, space."""
+    for f in range(every_map.size):
+        every_map[f] = f
+    for j in range(tree_maps.size):
+        other = j + draw(state, every_map.size - j)
+        every_map[j], every_map[other] = every_map[other], every_map[j]
+        tree_maps[j] = every_map[j]
+
+
+@kernel
+def pack_rows(columns, tree_maps, samples, rows):
+    """rows[s, j] = columns[tree_maps[j], samples[s]]; columns (n_maps, n) uint8, rows (>= n_samples, 64) uint8."""
+    for start in range(0, samples.size, PACKED_AT_ONCE):
+        stop = min(start + PACKED_AT_ONCE, samples.size)
+        for j in range(tree_maps.size):
+            column = columns[tree_maps[j]]
             for s in range(start, stop):
-                rows[samples[s], k] = column[samples[s]]
+                rows[s, j] = column[samples[s]]
 
 
 # ---- one level -----------------------------------------------------------------------------------------------------
@@ -124,25 +169,25 @@ def count_answers(lanes, fast):
     count = count_one_sample(lanes) if fast else None
 
     @kernel(variant=(lanes, "vector"))
-    def in_vectors(rows, samples, weights, keys, positions, thresholds, histogram, totals):
+    def in_vectors(rows, weights, keys, positions, thresholds, histogram, totals):
         """Add every sample to row `key` (leaf * n_classes + class) of the histogram; keys are not checked.
 
-        rows : (n, 64) uint8; samples, weights, keys : (n_samples,) int32; positions, thresholds : (64,) uint8;
+        rows : (>= n_samples, 64) uint8; weights, keys : (n_samples,) int32; positions, thresholds : (64,) uint8;
         histogram : (n_keys, lanes) int32; totals : (n_keys,) int32.
-        NumPy: np.add.at(histogram, keys, weights[:, None] * (rows[samples][:, positions[:lanes]] > thresholds[:lanes]))
+        NumPy: np.add.at(histogram, keys, weights[:, None] * (rows[:n_samples, positions[:lanes]] > thresholds[:lanes]))
         """
         which, limits = load64(positions), load64(thresholds)
-        for s in range(samples.size):
+        for s in range(keys.size):
             key, weight = keys[s], weights[s]
-            count(rows, np.int64(samples[s]), which, limits, histogram, np.int64(key), weight)
+            count(rows, s, which, limits, histogram, np.int64(key), weight)
             totals[key] += weight
 
     @kernel(variant=(lanes, "plain"))
-    def plainly(rows, samples, weights, keys, positions, thresholds, histogram, totals):
+    def plainly(rows, weights, keys, positions, thresholds, histogram, totals):
         """As `in_vectors`, in any machine's instructions."""
         codes = np.empty(lanes, np.uint8)
-        for s in range(samples.size):
-            row, counts, weight = rows[samples[s]], histogram[keys[s]], weights[s]
+        for s in range(keys.size):
+            row, counts, weight = rows[s], histogram[keys[s]], weights[s]
             for k in range(lanes):
                 codes[k] = row[positions[k]]
             for k in range(lanes):
@@ -245,16 +290,6 @@ def round_leaves(probabilities, leaves):
 
 
 @kernel
-def take_samples(weight_of, classes, samples, weights, keys):
-    """List the samples that were drawn, at the root: key = class. Returns how many there are."""
-    n_samples = 0
-    for i in range(classes.size):
-        samples[n_samples], weights[n_samples], keys[n_samples] = i, weight_of[i], classes[i]
-        n_samples += weight_of[i] > 0
-    return n_samples
-
-
-@kernel
 def count_leaves(weights, keys, counts):
     """counts[leaf, class] of samples, key = leaf * n_classes + class; counts : (n_leaves, n_classes) float32, written."""
     n_classes = counts.shape[1]
@@ -274,31 +309,29 @@ def score_of_root(counts):
 
 
 @kernel
-def draw_candidates(state, columns, samples, n_candidates, maps, thresholds):
-    """Random maps, and as thresholds codes that occur; unused lanes get threshold 255, nothing is above."""
-    maps[:] = 0
-    thresholds[:] = 255
-    for k in range(n_candidates):
-        maps[k] = draw(state, columns.shape[0])
-        thresholds[k] = columns[maps[k], samples[draw(state, samples.size)]]
+def draw_candidates(state, rows, n_maps, n_samples, n_candidates, positions, thresholds):
+    """Random maps, a few thresholds for each: the code of a random sample or, every other time, the code below.
 
-
-@kernel
-def place_candidates(columns, maps, n_candidates, samples, rows, positions):
-    """Make positions[k] say where in a sample's row the value of candidate k is; see `copy_candidates` for many maps."""
-    few_maps = columns.shape[0] <= ROW
+    A question is "above?": with samples' own codes alone, what is a little brighter than the brightest stroke on the
+    background would be foreground for every tree. Unused lanes get threshold 255, nothing is above.
+    """
     positions[:] = 0
+    thresholds[:] = 255
+    position = 0
     for k in range(n_candidates):
-        positions[k] = maps[k] if few_maps else k
-    if not few_maps:
-        copy_candidates(columns, maps[:n_candidates], samples, rows)
+        if k % THRESHOLDS_PER_MAP == 0:
+            position = draw(state, n_maps)
+        code = rows[draw(state, n_samples), position]
+        below = draw(state, 2)
+        positions[k] = position
+        thresholds[k] = code - min(np.int64(code), below)
 
 
 @kernel
-def answer(column, threshold, step, samples, keys):
+def answer(rows, position, threshold, step, keys):
     """keys += step where the sample's code is above the threshold: the last question's bit enters the leaf's number."""
-    for s in range(samples.size):
-        keys[s] += step * (column[samples[s]] > threshold)
+    for s in range(keys.size):
+        keys[s] += step * (rows[s, position] > threshold)
 
 
 @lru_cache
@@ -307,26 +340,25 @@ def level_grower(lanes, fast):
     count = count_answers(lanes, fast)
 
     @kernel(variant=(lanes, fast))
-    def best_candidate(state, columns, rows, samples, weights, keys, n_leaves, n_classes, n_candidates, histogram):
-        """Draw candidates for one level of a tree. Returns the best one's (map, threshold, score).
+    def best_candidate(state, rows, n_maps, weights, keys, n_leaves, n_classes, n_candidates, histogram):
+        """Draw candidates for one level of a tree. Returns the best one's (position in the rows, threshold, score).
 
         See `grow` and `count_answers` for the shapes.
         """
-        maps, positions, thresholds = np.empty(lanes, np.int64), np.empty(ROW, np.uint8), np.empty(ROW, np.uint8)
-        draw_candidates(state, columns, samples, n_candidates, maps, thresholds)
-        place_candidates(columns, maps, n_candidates, samples, rows, positions)
+        positions, thresholds = np.empty(ROW, np.uint8), np.empty(ROW, np.uint8)
+        draw_candidates(state, rows, n_maps, keys.size, n_candidates, positions, thresholds)
         n_keys = n_leaves * n_classes
         totals = np.empty(n_keys, np.int32)
         totals[:] = 0
         histogram[:n_keys] = 0
-        count(rows, samples, weights, keys, positions, thresholds, histogram, totals)
+        count(rows, weights, keys, positions, thresholds, histogram, totals)
         scores = np.empty(lanes, np.float32)
         score_candidates(histogram, totals, n_leaves, n_classes, scores)
         best = 0
         for k in range(1, n_candidates):
             if scores[k] > scores[best]:
                 best = k
-        return maps[best], thresholds[best], scores[best]
+        return positions[best], thresholds[best], scores[best]
 
     return best_candidate
 
@@ -338,39 +370,45 @@ def tree_grower(lanes, fast):
 
     @kernel(variant=(lanes, fast))
     def grow(
-        columns, rows, classes, n_classes, order, group_starts, bootstrap, n_candidates, shrinkage, seed, first_tree,
-        histogram, maps, thresholds, leaves, gains,
+        columns, classes, n_classes, stroke_of, class_starts, bootstrap, balanced, maps_per_tree, n_candidates, shrinkage,
+        seed, first_tree, rows, histogram, maps, thresholds, leaves, gains,
     ):  # fmt: skip
         """Trees first_tree, first_tree + 1, ... of the forest `seed`, whoever grows the others.
 
-        columns : (n_maps, n) uint8; rows : (n, 64) uint8, the same codes sample by sample, or, with more than 64 maps,
-        space of this thread's; classes : (n,) uint8, below n_classes; order, group_starts, bootstrap : see `draw_weights`;
-        n_candidates : at most lanes; histogram : (n_classes * 2^(depth-1), lanes) int32, space of this thread's.
+        columns : (n_maps, n) uint8; classes : (n,) uint8, below n_classes; stroke_of, class_starts : see `draw_weights`;
+        maps_per_tree : at most n_maps and 64; n_candidates : at most lanes; rows : (n, 64) uint8 and histogram :
+        (n_classes * 2^(depth-1), lanes) int32, space of this thread's.
         Written: maps (n_trees, depth) int32, thresholds (n_trees, depth) uint8, leaves (n_trees, n_classes - 1,
         2^depth) uint8, and gains (n_trees, depth) float32, by how much each question lowers the Gini impurity.
         """
         n, depth = classes.size, maps.shape[1]
         state = np.empty(1, np.uint64)
-        weight_of = np.empty(n, np.int32)
+        every_map, tree_maps = np.empty(columns.shape[0], np.int32), np.empty(maps_per_tree, np.int32)
+        weight_of = np.ones(n, np.int32)
         samples, weights, keys = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
         nodes = np.empty((2 << depth, n_classes), np.float32)
         for tree in range(maps.shape[0]):
             state[0] = scrambled(seed + scrambled(np.uint64(first_tree + tree + 1)))
-            draw_weights(state, order, group_starts, bootstrap, weight_of)
+            if bootstrap:
+                draw_weights(state, stroke_of, class_starts, weight_of)
             n_drawn = take_samples(weight_of, classes, samples, weights, keys)
-            drawn, weight, key = samples[:n_drawn], weights[:n_drawn], keys[:n_drawn]
+            weight, key = weights[:n_drawn], keys[:n_drawn]
+            if balanced:
+                balance_classes(weight, key, n_classes)
+            draw_maps(state, every_map, tree_maps)
+            pack_rows(columns, tree_maps, samples[:n_drawn], rows)
             leaf_counts = nodes[1 << depth :]
             count_leaves(weight, key, leaf_counts)  # at the root: leaf 0 has all samples
             before = score_of_root(leaf_counts[0])
             for level in range(depth):
                 n_leaves = 1 << level
-                f, threshold, score = best_candidate(
-                    state, columns, rows, drawn, weight, key, n_leaves, n_classes, n_candidates, histogram
+                position, threshold, score = best_candidate(
+                    state, rows, maps_per_tree, weight, key, n_leaves, n_classes, n_candidates, histogram
                 )
-                maps[tree, level], thresholds[tree, level] = f, threshold
+                maps[tree, level], thresholds[tree, level] = tree_maps[position], threshold
                 gains[tree, level] = score - before if score > before else np.float32(0)
                 before = score
-                answer(columns[f], threshold, n_leaves * n_classes, drawn, key)
+                answer(rows, position, threshold, n_leaves * n_classes, key)
             count_leaves(weight, key, leaf_counts)
             shrink_towards_parents(nodes, depth, shrinkage)
             round_leaves(leaf_counts, leaves[tree])

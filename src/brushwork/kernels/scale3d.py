@@ -1,27 +1,31 @@
-"""All feature families in 3D, tile by tile, for a consumer that takes each tile while it is in the cache.
+r"""All feature families in 3D, tile by tile, for a consumer that takes each tile while it is in the cache.
 
 Strategy: a block is cut into columns of at most 32 x 64 voxels (y, x) and all of z. A column is visited from its first plane
-to its last, four planes at a time; each visit brings every scale forward by these planes and fills the tile's maps, which
-are handed out and overwritten by the next visit. Per scale, between visits, live three rings of planes:
+to its last, eight planes at a time; each visit brings every scale forward by these planes and fills the tile's maps, which
+are handed out and overwritten by the next visit. Per scale, three rings of planes live from visit to visit; to finish the
+planes z .. z + 3 they are brought to
 
-    padded block         y and x passes of the large Gaussian (scale3d_blur)
-      |  plane z + 6 + R
-    blurred      2 R + 4 planes      z pass, four planes at once
-      |  plane z + 6
-    presmoothed       10 planes      stencils (scale3d_stencils)
-      |  plane z + 5              \\
-    products           8 planes    \\  Gaussian, Laplacian, gradient magnitude, DoG, Hessian of planes z .. z + 3
-      |                             |
-    tensor eigenvalues of planes z .. z + 3
+    padded block
+      |                       y and x passes of the large Gaussian (scale3d_blur)
+    blurred ring              2 R + 4 planes, to z + 6 + R
+      |                       z pass, four planes at once
+    presmoothed ring          10 planes, to z + 6
+      |            \          stencils (scale3d_stencils)
+      |             Gaussian, Laplacian, gradient magnitude, difference of Gaussians, Hessian eigenvalues of z .. z + 3
+      |                       gradient products, smoothed in y and x
+    products ring             8 planes, to z + 5
+      |                       z pass, four planes at once
+    structure tensor eigenvalues of z .. z + 3
 
-Of a large Gaussian the rows and columns around a narrow tile would be most of the work, so from a radius of `STRIP_RADIUS`
-the y and x passes run over a whole strip of tiles (all of z and x) before its columns are visited, and the first ring is
-that strip. Same filters in the same order: same bits.
+Around a narrow tile the rows and columns that a large Gaussian needs would be most of the work. From a radius of
+`STRIP_RADIUS` on, its y and x passes therefore run over a strip of tiles (all of z and x) before the columns of the strip are
+visited, and the strip takes the blurred ring's place. Same filters in the same order: same bits.
 
-Memory of one `Stream3D`: the rings, below 3 MB per scale; the tile's maps, 32 kB each; strips, 4 bytes x (D + 2 halo) x 38 x
-(W + 32) for each large scale: 15 MB for a block of 256^3 at sigma 10.
+Memory of one `Stream3D`: rings, about 1 MB per scale; the tile, 64 kB per map; and for each scale in strips 4 bytes x 38 x
+(D + 2 R + 6) x (W + 32), which is 15 MB for a block of 256^3 at sigma 10.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,16 +55,17 @@ from brushwork.kernels.scale3d_stencils import (
 )
 from brushwork.kernels.simd import LANES
 
-VISIT = GROUP  # planes per visit
-STRIP_RADIUS = 14  # presmoothing radius from which the y and x passes run over strips
-PRESMOOTHED = VISIT + 2 * STENCIL_RADIUS  # planes of that ring
-PRODUCTS = VISIT + 4
+VISIT = 2 * GROUP  # planes per visit
+# Of the presmoothing along y or x. Measured at radius 12: no difference; at 17, strips are 15 % faster; at 35, 25 %.
+STRIP_RADIUS = 14
+PRESMOOTHED = GROUP + 2 * STENCIL_RADIUS  # planes of that ring
+PRODUCTS = GROUP + 4
 # Rings are a little longer than their planes: a vector may run over, and planes a power of two apart compete for cache lines.
 PLANE_PITCH, PRODUCT_PITCH = PLANE + 5 * LANES, PRODUCT_PLANE + 5 * LANES
 CACHE_LINE = 64  # bytes
 
 # What of a scale is wanted, in columns of `wants`.
-PLAIN, HESSIAN_VALUES, TENSOR_VALUES = range(3)
+GAUSSIAN_ALONE, PLAIN, HESSIAN_VALUES, TENSOR_VALUES = range(4)
 # Where a scale's state lies in the workspace, in columns of `places`; and the distances inside its strip, 0 without one.
 BLURRED_RING, PRESMOOTHED_RING, PRODUCTS_RING, STRIP_ROW, STRIP_PLANE = range(5)
 
@@ -93,11 +98,11 @@ class Scale3D:
         return max(self.radii[1:]) >= STRIP_RADIUS
 
     @property
-    def wants(self) -> tuple[bool, bool, bool]:
-        """Any stencil beyond the Gaussian; Hessian eigenvalues; structure tensor eigenvalues."""
+    def wants(self) -> tuple[bool, bool, bool, bool]:
+        """The Gaussian and no other stencil; any of the plain stencils; Hessian and structure tensor eigenvalues."""
         wanted = np.asarray(self.outputs) >= 0
-        hessian, tensor = bool(wanted[HESSIAN]), bool(wanted[TENSOR])
-        return bool(wanted[[LAPLACIAN, MAGNITUDE, DIFFERENCE]].any()) or hessian, hessian, tensor
+        plain = bool(wanted[[LAPLACIAN, MAGNITUDE, DIFFERENCE, HESSIAN]].any())
+        return bool(wanted[GAUSSIAN]) and not plain, plain, bool(wanted[HESSIAN]), bool(wanted[TENSOR])
 
 
 @kernel
@@ -168,6 +173,51 @@ def plane_at(place, z):
 
 
 @kernel
+def stencils(
+    halo, signs_z, signs_y, signs_x, z0, z1, y0, x0, height, width,
+    k, output, wants, place, starts, scratch, workspace, maps, to, map_size,
+):  # fmt: skip
+    """Maps of planes z0 .. z1 - 1, at most GROUP, from the ring of presmoothed planes; `to` is plane z0's place in a map."""
+    area = height * width
+    for z in range(z0, z1):
+        at = to + (z - z0) * area
+        p0, p1, p2 = plane_at(place, z - 2), plane_at(place, z - 1), plane_at(place, z)
+        p3, p4 = plane_at(place, z + 1), plane_at(place, z + 2)
+        if wants[PLAIN]:
+            plain_plane(
+                workspace,
+                p0,
+                p1,
+                p2,
+                p3,
+                p4,
+                height,
+                width,
+                k,
+                wants[HESSIAN_VALUES],
+                scratch,
+                maps,
+                at,
+                map_size,
+                output,
+            )
+        elif wants[GAUSSIAN_ALONE]:
+            at += output[GAUSSIAN] * map_size
+            gaussian_plane(workspace, p0, p1, p2, p3, p4, height, width, k, scratch, maps, at)
+    if wants[TENSOR_VALUES]:
+        for z in range(-2 if z0 == 0 else z0 + 2, z1 + 2):
+            products_plane(
+                workspace, plane_at(place, z - 1), plane_at(place, z), plane_at(place, z + 1), height, width, k,
+                signs_z[z + halo[0]], signs_y, y0 + halo[1], signs_x, x0 + halo[2],
+                scratch, workspace, place[PRODUCTS_RING] + z % PRODUCTS * PRODUCT_PITCH,
+            )  # fmt: skip
+        for j in range(PRODUCTS):
+            starts[j] = place[PRODUCTS_RING] + (z0 - 2 + j) % PRODUCTS * PRODUCT_PITCH
+        at = to + output[TENSOR] * map_size
+        tensor_planes(workspace, starts, z1 - z0, height, width, k[0], scratch, maps, at, map_size)
+
+
+@kernel
 def visit(
     block, halo, signs_z, signs_y, signs_x, z0, z1, y0, x0, height, width,
     weights, radii, coefficients, outputs, wants, channels, places, starts, ends, scratch, workspace, strips, maps,
@@ -178,40 +228,23 @@ def visit(
     signs_z, signs_y, signs_x : -1 where an odd number of reflections leads into the image, else 1; signs_x is longer than
         the block by what a vector may run over.
     weights : (n_scales, 3, longest). radii : (n_scales, 3). coefficients : (n_scales, 3, 13). outputs : (n_scales, 10).
-    wants : (n_scales, 3) bool. channels : (n_scales,). places : (n_scales, 5).
+    wants : (n_scales, 4) bool. channels : (n_scales,). places : (n_scales, 5).
     Visits of a column come in the order of z0, from 0, VISIT planes each but the last.
     """
-    map_size = (z1 - z0) * height * width
+    area = height * width
+    map_size = (z1 - z0) * area
     for s in range(len(radii)):
-        k, place, output = coefficients[s], places[s], outputs[s]
-        presmooth(
-            block, halo, channels[s], z0, z1, y0, x0, height, width,
-            weights[s], radii[s], place, starts, ends, scratch, workspace, strips,
-        )  # fmt: skip
-        for z in range(z0, z1):
-            to = (z - z0) * height * width
-            p0, p1, p2 = plane_at(place, z - 2), plane_at(place, z - 1), plane_at(place, z)
-            p3, p4 = plane_at(place, z + 1), plane_at(place, z + 2)
-            if wants[s, PLAIN]:
-                plain_plane(
-                    workspace, p0, p1, p2, p3, p4, height, width, k, wants[s, HESSIAN_VALUES], scratch,
-                    maps, to, map_size, output,
-                )  # fmt: skip
-            else:
-                to += output[GAUSSIAN] * map_size
-                gaussian_plane(workspace, p0, p1, p2, p3, p4, height, width, k, scratch, maps, to)
-        if wants[s, TENSOR_VALUES]:
-            for z in range(-2 if z0 == 0 else z0 + 2, z1 + 2):
-                products_plane(
-                    workspace, plane_at(place, z - 1), plane_at(place, z), plane_at(place, z + 1), height, width, k,
-                    signs_z[z + halo[0]], signs_y, y0 + halo[1], signs_x, x0 + halo[2],
-                    scratch, workspace, place[PRODUCTS_RING] + z % PRODUCTS * PRODUCT_PITCH,
-                )  # fmt: skip
-            for j in range(PRODUCTS):
-                starts[j] = place[PRODUCTS_RING] + (z0 - 2 + j) % PRODUCTS * PRODUCT_PITCH
-            tensor_planes(
-                workspace, starts, z1 - z0, height, width, k[0], scratch, maps, output[TENSOR] * map_size, map_size
-            )
+        for first in range(z0, z1, GROUP):
+            last = min(first + GROUP, z1)
+            presmooth(
+                block, halo, channels[s], first, last, y0, x0, height, width,
+                weights[s], radii[s], places[s], starts, ends, scratch, workspace, strips,
+            )  # fmt: skip
+            stencils(
+                halo, signs_z, signs_y, signs_x, first, last, y0, x0, height, width,
+                coefficients[s], outputs[s], wants[s], places[s], starts, scratch, workspace,
+                maps, (first - z0) * area, map_size,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -248,9 +281,9 @@ class Stream3D:
         self._coefficients = np.array([scale.coefficients for scale in self.scales], np.float32).reshape(n, 3, -1)
         outputs = np.array([scale.outputs for scale in self.scales], np.int64).reshape(n, -1)
         self._outputs = np.where(outputs < 0, n_maps, outputs)  # a map behind the last takes what nobody wants
-        self._wants = np.array([scale.wants for scale in self.scales], np.bool_).reshape(n, 3)
+        self._wants = np.array([scale.wants for scale in self.scales], np.bool_).reshape(n, 4)
         self._channels = np.array([scale.channel for scale in self.scales], np.int64)
-        self._starts, self._ends = np.zeros(2 * longest + 2 * VISIT, np.int64), np.zeros(GROUP, np.int64)
+        self._starts, self._ends = np.zeros(2 * longest + 2 * GROUP, np.int64), np.zeros(GROUP, np.int64)
         self._places = np.zeros((n, 5), np.int64)
         size = 0
         for place, scale in zip(self._places, self.scales):
@@ -296,7 +329,7 @@ class Stream3D:
                         self._places, self._starts, self._ends, self._scratch, self._workspace, self._strips, self._maps,
                     )  # fmt: skip
                     shape = self.n_maps, z1 - z0, y1 - y0, columns
-                    yield Tile3D(z0, z1, y0, y1, x0, x1, self._maps[: int(np.prod(shape))].reshape(shape))
+                    yield Tile3D(z0, z1, y0, y1, x0, x1, self._maps[: math.prod(shape)].reshape(shape))
 
     def _make_room(self, depth: int, width: int) -> None:
         """Strips and scratch for a block of this size; kept for the next."""

@@ -77,7 +77,7 @@ def filter_along(source, at, source_stride, weights, radius, n, out, to, stride)
 
 def rows_scratch(width, radius):
     """float32 values that `blur_plane` needs for rows of `width` values."""
-    return GROUP * (width + 2 * radius + 4 * LANES)
+    return GROUP * (width + 2 * radius + 3 * LANES)
 
 
 @kernel

@@ -28,6 +28,7 @@ from brushwork.kernels.filters import (
     SMOOTH,
     STENCIL_RADIUS,
 )
+from brushwork.kernels.scale2d import even2, even3, odd2
 from brushwork.kernels.simd import (
     LANES,
     fma,
@@ -64,23 +65,6 @@ SCRATCH = max(PLAIN_SCRATCH, TENSOR_SCRATCH, GROUP_SCRATCH)  # float32 values th
 
 # Positions in `outputs`: which map of the tile receives it; eigenvalues take three maps in a row.
 GAUSSIAN, LAPLACIAN, MAGNITUDE, DIFFERENCE, TENSOR, HESSIAN = 0, 1, 2, 3, 4, 7
-
-
-@kernel(inline="always")
-def even3(centre, near, far, k0, k1, k2):
-    """k0 * centre + k1 * near + k2 * far, where near and far are sums of the two neighbours at distance 1 and 2."""
-    return fma(far, k2, fma(near, k1, centre * k0))
-
-
-@kernel(inline="always")
-def even2(centre, near, k0, k1):
-    return fma(near, k1, centre * k0)
-
-
-@kernel(inline="always")
-def odd2(near, far, k1, k2):
-    """k1 * near + k2 * far, where near and far are differences of the two neighbours."""
-    return fma(far, k2, near * k1)
 
 
 @kernel(inline="always")
