@@ -177,6 +177,22 @@ def test_a_family_of_your_own_in_a_few_lines(monkeypatch):
         np.testing.assert_array_equal(features.at(image, block)[0], twice[(slice(3, 9),) * len(shape)])
 
 
+def test_families_of_other_packages_are_found(monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from brushwork import scalespace
+
+    entry = EntryPoint("theirs", "brushwork.scalespace:FAMILIES", "brushwork.families")
+    theirs = Family(lambda space: space.derivative()[None], maps=lambda ndim: 1, reach=lambda sigma: 2, help="")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: theirs)
+    monkeypatch.setattr(scalespace, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(scalespace, "FAMILIES", FAMILIES)
+    try:
+        assert FeatureSet.parse("theirs:1").features[0].family == "theirs"
+    finally:
+        FAMILIES.pop("theirs", None)
+
+
 def test_nan_and_infinity_are_refused_where_they_are():
     array = noise((40, 40))
     array[3, 5] = np.nan

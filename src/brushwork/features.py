@@ -19,7 +19,7 @@ from brushwork import tiling
 from brushwork.blocks import Block, Region, block_around
 from brushwork.errors import InputError, unknown
 from brushwork.image import Image, is_anisotropic, n_channels
-from brushwork.scalespace import BUILT_IN, FAMILIES
+from brushwork.scalespace import BUILT_IN, FAMILIES, family
 
 SIGMAS = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 LARGEST_SIGMA = 100.0
@@ -44,11 +44,10 @@ class Feature:
     dialect: str = ""
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise unknown("feature family", self.family, FAMILIES)
+        smallest = family(self.family).smallest_sigma
         if self.unit not in UNITS:
             raise unknown("unit of sigma", self.unit, UNITS)
-        smallest = FAMILIES[self.family].smallest_sigma if self.unit == "px" else 0
+        smallest = smallest if self.unit == "px" else 0
         if not smallest <= self.sigma <= LARGEST_SIGMA or self.sigma <= 0:
             raise InputError(
                 f"sigma {self.sigma:g} {self.unit} of {self.family} is out of range; it takes {smallest:g} to {LARGEST_SIGMA:g}"
@@ -249,7 +248,7 @@ def _parse_item(item: str) -> Iterator[Feature]:
     found = _ITEM.match(item)
     if not found:
         raise InputError(f"{item!r} is not a feature selection.\n{GRAMMAR}")
-    families = [name for f in found["families"].split(",") for name in (BUILT_IN if f == "*" else (f,))]
+    families = [name for part in found["families"].split(",") for name in (BUILT_IN if part == "*" else (part,))]
     channels = None
     if found["channels"]:
         channels = tuple(int(c) if c.isdigit() else c for c in found["channels"].split(","))
@@ -258,11 +257,11 @@ def _parse_item(item: str) -> Iterator[Feature]:
         sigmas = [float(s) for s in found["sigmas"].split(",")]
     except ValueError:
         raise InputError(f"{found['sigmas']!r} in {item!r} is not a list of sigmas, e.g. 0.7,1,1.6") from None
-    for family in families:
+    for name in families:
         for sigma in sigmas:
-            if family in FAMILIES and found["families"] == "*" and sigma < FAMILIES[family].smallest_sigma:
+            if found["families"] == "*" and sigma < family(name).smallest_sigma:
                 continue
-            yield Feature(family, sigma, found["unit"] or "px", channels, mode)
+            yield Feature(name, sigma, found["unit"] or "px", channels, mode)
 
 
 _EVERY = ",".join(f"{s:g}" for s in SIGMAS)
@@ -281,8 +280,8 @@ def selection(features: FeatureSet) -> str:
         channels = None if len(everything) == 1 else f.channels
         groups.setdefault((f.family, f.unit, channels, f.in_2d), []).append(f"{f.sigma:g}")
     items = []
-    for (family, unit, channels, in_2d), sigmas in groups.items():
+    for (name, unit, channels, in_2d), sigmas in groups.items():
         where = "" if channels is None else "@" + ",".join(map(str, channels))
         mode = {True: "/2d", False: "/3d", None: ""}[in_2d]
-        items.append(f"{family}{where}:{','.join(sigmas)}{'um' if unit == 'um' else ''}{mode}")
+        items.append(f"{name}{where}:{','.join(sigmas)}{'um' if unit == 'um' else ''}{mode}")
     return " ".join(items)

@@ -13,11 +13,13 @@ The six built-in families are ilastik's. Here they are a few lines of NumPy each
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import entry_points
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from brushwork.errors import unknown
 from brushwork.kernels.filters import STENCIL_WINDOW, half_kernel, presmoothing, stencil_reach, tensor_reach
 
 
@@ -191,9 +193,19 @@ FAMILIES: dict[str, Family] = {
 BUILT_IN = tuple(FAMILIES)
 
 
-def load_plugins() -> None:
-    """Register the families that other packages declare as entry points of the group "brushwork.families"."""
-    from importlib.metadata import entry_points
+def family(name: str) -> Family:
+    """The family of that name, also of other packages (entry points of the group "brushwork.families").
 
+    Raises InputError for an unknown name; it lists the known ones.
+    """
+    if name not in FAMILIES:
+        load_plugins()
+    if name not in FAMILIES:
+        raise unknown("feature family", name, FAMILIES)
+    return FAMILIES[name]
+
+
+def load_plugins() -> None:
+    """Register the families that other packages declare."""
     for entry in entry_points(group="brushwork.families"):
         FAMILIES.setdefault(entry.name, entry.load())

@@ -130,8 +130,10 @@ def features(
     from brushwork.cli.tables import table
     from brushwork.features import FAMILIES, GRAMMAR, PRESETS, SIGMAS, FeatureSet
     from brushwork.image import as_image
+    from brushwork.scalespace import load_plugins
     from brushwork.suggest import cost_of
 
+    load_plugins()
     announce_compilation()
     image = as_image(np.random.default_rng(0).random((512, 512), np.float32))
     if selection is not None:

@@ -1,11 +1,12 @@
 """Estimators: they fit rows of maps to classes and answer with probabilities. One file per kind; nothing here knows of images.
 
 An estimator comes in two values: the recipe (settings; `fit`) and what was fitted (arrays; `predict`). Register your own with
-`ESTIMATORS[name] = Recipe` or an entry point of the group "brushwork.estimators".
+`ESTIMATORS[name] = function that returns a Kind`, or such a function as entry point of the group "brushwork.estimators".
 """
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,26 +62,37 @@ class Estimator(Protocol):
         """
 
 
-def _symmetric_forest() -> Any:
+class Kind(NamedTuple):
+    """What a name in ESTIMATORS stands for: the recipe (None where it only arrives by import) and what `fit` returns."""
+
+    recipe: Callable[..., Estimator] | None
+    fitted: type[Fitted]
+
+
+def _symmetric_forest() -> Kind:
     from brushwork.estimators import symmetric_forest
 
-    return symmetric_forest.SymmetricForest, symmetric_forest.FittedSymmetricForest
+    return Kind(symmetric_forest.SymmetricForest, symmetric_forest.FittedSymmetricForest)
 
 
-def _tree_forest() -> Any:
+def _tree_forest() -> Kind:
     from brushwork.estimators import tree_forest
 
-    return None, tree_forest.TreeForest
+    return Kind(None, tree_forest.TreeForest)
 
 
-# name -> function that imports (recipe or None, fitted class): importing brushwork compiles and loads nothing
-ESTIMATORS: dict[str, Any] = {"symmetric-forest": _symmetric_forest, "tree-forest": _tree_forest}
+# Functions, so that importing brushwork loads and compiles nothing.
+ESTIMATORS: dict[str, Callable[[], Kind]] = {"symmetric-forest": _symmetric_forest, "tree-forest": _tree_forest}
 
 
-def load_plugins() -> None:
-    """Register the estimators that other packages declare."""
-    for entry in entry_points(group="brushwork.estimators"):
-        ESTIMATORS.setdefault(entry.name, entry.load())
+def kind_named(name: str, what: str = "estimator") -> Kind:
+    """The entry of ESTIMATORS, also of other packages; raises InputError for an unknown name."""
+    if name not in ESTIMATORS:
+        for entry in entry_points(group="brushwork.estimators"):
+            ESTIMATORS.setdefault(entry.name, entry.load())
+    if name not in ESTIMATORS:
+        raise unknown(what, name, [*ESTIMATORS, "sklearn:CLASS"])
+    return ESTIMATORS[name]()
 
 
 def estimator(name: "str | Estimator", **settings: Any) -> Estimator:
@@ -95,18 +107,17 @@ def estimator(name: "str | Estimator", **settings: Any) -> Estimator:
         from brushwork.estimators.sklearn import SklearnEstimator
 
         return SklearnEstimator(which, tuple(sorted(settings.items())))
-    recipes = {key: loader for key, loader in ESTIMATORS.items() if key != "tree-forest"}
-    if kind not in recipes or which:
-        raise unknown("estimator", name, [*recipes, "sklearn:CLASS"])
-    recipe = recipes[kind]()[0]
+    recipe = kind_named(name).recipe
+    if recipe is None:
+        raise InputError(
+            f"{name} is never trained here; it arrives from other programs. Take the default, symmetric-forest"
+        )
     try:
         return recipe(**settings)
     except TypeError as error:
-        raise InputError(f"{kind} does not take these settings: {error}") from None
+        raise InputError(f"{name} does not take these settings: {error}") from None
 
 
 def restore(kind: str, arrays: dict[str, NDArray[Any]], settings: Settings) -> Fitted:
     """A fitted estimator from what a model file holds."""
-    if kind not in ESTIMATORS:
-        raise unknown("kind of estimator in the model file", kind, ESTIMATORS)
-    return ESTIMATORS[kind]()[1].restore(arrays, settings)
+    return kind_named(kind, "kind of estimator in the model file").fitted.restore(arrays, settings)

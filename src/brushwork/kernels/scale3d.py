@@ -136,8 +136,10 @@ def presmooth(
     block, halo, channel, z0, z1, y0, x0, height, width, weights, radii, place, starts, ends, scratch, workspace, strips
 ):
     """Bring the ring of presmoothed planes from plane z0 + 2 (nothing, if z0 is 0) to plane z1 + 2."""
-    radius, row = radii[0], place[STRIP_ROW]
+    radius = radii[0]
     window = 2 * radius + GROUP
+    in_strips = place[STRIP_ROW] > 0
+    rows, columns = height + 2 * STENCIL_RADIUS, width + LANES
     begin, stop = z0 + STENCIL_RADIUS, z1 + STENCIL_RADIUS
     next_blurred = begin + radius
     if z0 == 0:
@@ -145,26 +147,39 @@ def presmooth(
         next_blurred = begin - radius
     for group in range(begin, stop, GROUP):
         p = min(group, stop - GROUP)  # the last group may do planes again
-        if row == 0:
+        if in_strips:
+            source, row = strips, place[STRIP_ROW]
+            for j in range(window):
+                z = p + j + STENCIL_RADIUS  # the strip begins at plane -radius - STENCIL_RADIUS
+                starts[j] = place[BLURRED_RING] + z * place[STRIP_PLANE] + x0
+        else:
             for z in range(next_blurred, p + GROUP + radius):
+                to = place[BLURRED_RING] + z % window * PLANE_PITCH
                 blur_plane_of_block(
-                    block, halo, channel, z, y0, x0, height + 2 * STENCIL_RADIUS, width + LANES,
-                    weights, radii, starts, ends, scratch, workspace, place[BLURRED_RING] + z % window * PLANE_PITCH, ROW,
-                )  # fmt: skip
+                    block,
+                    halo,
+                    channel,
+                    z,
+                    y0,
+                    x0,
+                    rows,
+                    columns,
+                    weights,
+                    radii,
+                    starts,
+                    ends,
+                    scratch,
+                    workspace,
+                    to,
+                    ROW,
+                )
             next_blurred = p + GROUP + radius
+            source, row = workspace, ROW
+            for j in range(window):
+                starts[j] = place[BLURRED_RING] + (p - radius + j) % window * PLANE_PITCH
         for j in range(GROUP):
             ends[j] = place[PRESMOOTHED_RING] + (p + j) % PRESMOOTHED * PLANE_PITCH
-        for j in range(window):
-            z = p - radius + j
-            if row == 0:
-                starts[j] = place[BLURRED_RING] + z % window * PLANE_PITCH
-            else:
-                starts[j] = place[BLURRED_RING] + (z + radius + STENCIL_RADIUS) * place[STRIP_PLANE] + x0
-        rows, columns = height + 2 * STENCIL_RADIUS, width + LANES
-        if row == 0:
-            blur_across_planes(workspace, starts, ROW, rows, columns, weights[0], radius, workspace, ends, ROW)
-        else:
-            blur_across_planes(strips, starts, row, rows, columns, weights[0], radius, workspace, ends, ROW)
+        blur_across_planes(source, starts, row, rows, columns, weights[0], radius, workspace, ends, ROW)
 
 
 @kernel
