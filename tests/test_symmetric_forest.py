@@ -176,7 +176,8 @@ def tree_slowly(codes, y, strokes, n_classes, recipe, seed, tree):
 
 @pytest.mark.parametrize("n_maps", [5, 70])
 @pytest.mark.parametrize(
-    "options", [{}, {"balanced": True}, {"maps_per_tree": 3}, {"bootstrap": False}, {"bootstrap": False, "balanced": True}]
+    "options",
+    [{}, {"balanced": True}, {"maps_per_tree": 3}, {"bootstrap": False}, {"bootstrap": False, "balanced": True}],
 )
 def test_trees_are_those_of_the_slow_grower(path, options, n_maps):
     rows, y, _ = strokes(80, n_maps)
@@ -243,7 +244,9 @@ def test_more_trees_keep_the_first():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
-@pytest.mark.parametrize(("n_maps", "at_least"), [(6, 0.85), (100, 0.65)])  # of 100 maps, two trees of three miss the only one
+@pytest.mark.parametrize(
+    ("n_maps", "at_least"), [(6, 0.85), (100, 0.65)]
+)  # of 100 maps, two trees of three miss the only one
 def test_learns_a_rule(n_classes, n_maps, at_least):
     rows, y, _ = strokes(2000, n_maps, n_classes)
     forest = SymmetricForest().fit(rows[:1000], y[:1000], n_classes=n_classes)
@@ -288,7 +291,8 @@ def test_numbers_of_strokes_do_not_matter():
     rows, y, _ = strokes()
     painted = np.arange(300) // 7
     one, other, without = (
-        SymmetricForest(trees=5, depth=5).fit(rows, y, n_classes=3, strokes=s) for s in (painted, 10**12 * painted, None)
+        SymmetricForest(trees=5, depth=5).fit(rows, y, n_classes=3, strokes=s)
+        for s in (painted, 10**12 * painted, None)
     )
     assert_same(one, other)
     assert not np.array_equal(one.leaves, without.leaves)

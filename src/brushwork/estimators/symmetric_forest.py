@@ -315,7 +315,9 @@ def _numbered_strokes(classes: np.ndarray, strokes: np.ndarray | None) -> tuple[
     if strokes is None:
         strokes = np.arange(len(classes))
     if strokes.shape != classes.shape or strokes.dtype.kind not in "iu":
-        raise InputError(f"strokes are {strokes.dtype} of shape {strokes.shape}; give one integer per row, {classes.shape}")
+        raise InputError(
+            f"strokes are {strokes.dtype} of shape {strokes.shape}; give one integer per row, {classes.shape}"
+        )
     _, strokes = np.unique(strokes, return_inverse=True)
     pairs, stroke_of = np.unique(classes.astype(np.int64) * len(classes) + strokes, return_inverse=True)
     counts = np.bincount(pairs // len(classes))

@@ -118,6 +118,16 @@ def horizontal_stencils(row, rings, y, width, k):
 
 
 @kernel
+def horizontal_gaussian(row, rings, y, width, k):
+    """The presmoothed `row` through the Gaussian alone, into row y of its ring."""
+    s0, s1, s2 = splat(k[SMOOTH]), splat(k[SMOOTH + 1]), splat(k[SMOOTH + 2])
+    to = H_SMOOTH * RING * (width + 2 * MARGIN) + y % RING * (width + 2 * MARGIN)
+    for x in range(MARGIN, MARGIN + width, LANES):
+        near, far = load(row, x - 1) + load(row, x + 1), load(row, x - 2) + load(row, x + 2)
+        store(rings, to + x, even3(load(row, x), near, far, s0, s1, s2))
+
+
+@kernel
 def tensor_products(rings, y, width, kx, ky, sign_y, signs_x, at_x, scratch):
     """Products of the gradient of row y, smoothed horizontally, into the rings XX, XY, YY.
 
@@ -155,16 +165,33 @@ def eigenvalues(yy, xy, xx, half):
     return mean + root, mean - root
 
 
+@kernel(inline="always")
+def rows_around(y, row):
+    """Where rows y - 2 ... y + 2 lie in a ring."""
+    return (y - 2) % RING * row, (y - 1) % RING * row, y % RING * row, (y + 1) % RING * row, (y + 2) % RING * row
+
+
+@kernel(inline="always")
+def neighbours(rings, at, rows):
+    """Centre, sums of the neighbours above and below at distance 1 and 2, and their differences."""
+    far_above, above, below, far_below = (
+        load(rings, at + rows[0]),
+        load(rings, at + rows[1]),
+        load(rings, at + rows[3]),
+        load(rings, at + rows[4]),
+    )
+    return load(rings, at + rows[2]), above + below, far_above + far_below, below - above, far_below - far_above
+
+
 @kernel
 def gaussian_row(rings, y, width, k, out, to):
     """The Gaussian of row y alone."""
     s0, s1, s2 = splat(k[SMOOTH]), splat(k[SMOOTH + 1]), splat(k[SMOOTH + 2])
     row = width + 2 * MARGIN
+    rows = rows_around(y, row)
     for x in range(0, width, LANES):
-        p = H_SMOOTH * RING * row + MARGIN + x
-        near = load(rings, p + (y - 1) % RING * row) + load(rings, p + (y + 1) % RING * row)
-        far = load(rings, p + (y - 2) % RING * row) + load(rings, p + (y + 2) % RING * row)
-        store(out, to + x, even3(load(rings, p + y % RING * row), near, far, s0, s1, s2))
+        centre, near, far, _, _ = neighbours(rings, H_SMOOTH * RING * row + MARGIN + x, rows)
+        store(out, to + x, even3(centre, near, far, s0, s1, s2))
 
 
 @kernel
@@ -177,44 +204,23 @@ def plain_row(rings, y, width, k, out, outputs, to, map_size):
     half = splat(k.dtype.type(0.5))
     row = width + 2 * MARGIN
     size = RING * row
-    r0, r1, r2, r3, r4 = (
-        (y - 2) % RING * row,
-        (y - 1) % RING * row,
-        y % RING * row,
-        (y + 1) % RING * row,
-        (y + 2) % RING * row,
-    )
+    rows = rows_around(y, row)
     gaussian, laplacian = outputs[GAUSSIAN] * map_size + to, outputs[LAPLACIAN] * map_size + to
     magnitude, difference = outputs[MAGNITUDE] * map_size + to, outputs[DIFFERENCE] * map_size + to
     larger, smaller = outputs[HESSIAN] * map_size + to, outputs[HESSIAN + 1] * map_size + to
     for x in range(0, width, LANES):
-        p = MARGIN + x + H_SMOOTH * size
-        a, b, c, d, e = (
-            load(rings, p + r0),
-            load(rings, p + r1),
-            load(rings, p + r2),
-            load(rings, p + r3),
-            load(rings, p + r4),
-        )
-        near, far = b + d, a + e
-        g = even3(c, near, far, s0, s1, s2)
-        gyy = even3(c, near, far, d0, d1, d2)
-        gy = odd2(d - b, e - a, f1, f2)
-        p = MARGIN + x + H_FIRST * size
-        a, b, c, d, e = (
-            load(rings, p + r0),
-            load(rings, p + r1),
-            load(rings, p + r2),
-            load(rings, p + r3),
-            load(rings, p + r4),
-        )
-        gx = even3(c, b + d, a + e, s0, s1, s2)
-        gxy = odd2(d - b, e - a, f1, f2)
-        p = MARGIN + x + H_SECOND * size
-        far = load(rings, p + r0) + load(rings, p + r4)
-        gxx = even3(load(rings, p + r2), load(rings, p + r1) + load(rings, p + r3), far, s0, s1, s2)
-        p = MARGIN + x + H_NARROW * size
-        narrow = even2(load(rings, p + r2), load(rings, p + r1) + load(rings, p + r3), n0, n1)
+        at = MARGIN + x
+        centre, near, far, slope, far_slope = neighbours(rings, at + H_SMOOTH * size, rows)
+        g = even3(centre, near, far, s0, s1, s2)
+        gyy = even3(centre, near, far, d0, d1, d2)
+        gy = odd2(slope, far_slope, f1, f2)
+        centre, near, far, slope, far_slope = neighbours(rings, at + H_FIRST * size, rows)
+        gx = even3(centre, near, far, s0, s1, s2)
+        gxy = odd2(slope, far_slope, f1, f2)
+        centre, near, far, _, _ = neighbours(rings, at + H_SECOND * size, rows)
+        gxx = even3(centre, near, far, s0, s1, s2)
+        centre, near, _, _, _ = neighbours(rings, at + H_NARROW * size, rows)
+        narrow = even2(centre, near, n0, n1)
         first, second = eigenvalues(gyy, gxy, gxx, half)
         store(out, gaussian + x, g)
         store(out, laplacian + x, gxx + gyy)
@@ -231,24 +237,16 @@ def tensor_row(rings, y, width, k, out, outputs, to, map_size):
     half = splat(k.dtype.type(0.5))
     row = width + 2 * MARGIN
     size = RING * row
-    r0, r1, r2, r3, r4 = (
-        (y - 2) % RING * row,
-        (y - 1) % RING * row,
-        y % RING * row,
-        (y + 1) % RING * row,
-        (y + 2) % RING * row,
-    )
+    rows = rows_around(y, row)
     larger, smaller = outputs[TENSOR] * map_size + to, outputs[TENSOR + 1] * map_size + to
     for x in range(0, width, LANES):
-        p = MARGIN + x + XX * size
-        far = load(rings, p + r0) + load(rings, p + r4)
-        xx = even3(load(rings, p + r2), load(rings, p + r1) + load(rings, p + r3), far, s0, s1, s2)
-        p += size
-        far = load(rings, p + r0) + load(rings, p + r4)
-        xy = even3(load(rings, p + r2), load(rings, p + r1) + load(rings, p + r3), far, s0, s1, s2)
-        p += size
-        far = load(rings, p + r0) + load(rings, p + r4)
-        yy = even3(load(rings, p + r2), load(rings, p + r1) + load(rings, p + r3), far, s0, s1, s2)
+        at = MARGIN + x
+        centre, near, far, _, _ = neighbours(rings, at + XX * size, rows)
+        xx = even3(centre, near, far, s0, s1, s2)
+        centre, near, far, _, _ = neighbours(rings, at + XY * size, rows)
+        xy = even3(centre, near, far, s0, s1, s2)
+        centre, near, far, _, _ = neighbours(rings, at + YY * size, rows)
+        yy = even3(centre, near, far, s0, s1, s2)
         first, second = eigenvalues(yy, xy, xx, half)
         store(out, larger + x, first)
         store(out, smaller + x, second)
@@ -282,7 +280,10 @@ def scale_of_tile(
         y = line - STENCIL_RADIUS
         smooth(padded, at + y * stride - left, stride, weights_y, radius_y, scratch, 0, wide)
         smooth(scratch, radius_x, 1, weights_x, radius_x, smoothed, 0, row)
-        horizontal_stencils(smoothed, rings, line, width, kx)
+        if what == ONLY_GAUSSIAN:
+            horizontal_gaussian(smoothed, rings, line, width, kx)
+        else:
+            horizontal_stencils(smoothed, rings, line, width, kx)
         if what == EVERYTHING and line >= 2:
             tensor_products(rings, line - 1, width, kx, ky, signs_y[at_y + y - 1], signs_x, at_x - MARGIN, scratch)
         if line >= 2 * STENCIL_RADIUS:
