@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run; no test asserts a time.
+settings.register_profile("brushwork", deadline=None, derandomize=True)
+settings.load_profile("brushwork")
 
 
 def _data_folder() -> Path:

@@ -140,6 +140,13 @@ def test_a_repeated_command_continues_with_what_is_missing(plate, tmp_path):
     brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, "--overwrite", cwd=plate)
 
 
+def test_one_image_may_name_its_output(plate, tmp_path):
+    for name in ("one.ome.zarr", "one.tif"):
+        brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path / name, cwd=plate)
+        brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path / name, "--overwrite", cwd=plate)
+        assert bw.open_image(tmp_path / name).shape == (80, 100)
+
+
 def test_ctrl_c_leaves_nothing_that_looks_complete_and_the_run_continues(plate, tmp_path):
     pixels = np.random.default_rng(0).normal(100, 30, (9000, 9000)).clip(0, 255).astype(np.uint8)
     np.save(tmp_path / "large.npy", pixels)

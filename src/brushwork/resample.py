@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 from brushwork.blocks import Region
 from brushwork.image import Image
@@ -60,6 +59,8 @@ class Resampled:
         return _interpolated(region, self.ratio, self.image.shape, self._smoothed)
 
     def _smoothed(self, region: Region) -> NDArray[np.float32]:
+        from scipy.ndimage import gaussian_filter1d
+
         sigmas = [max(r - 1, 0) / 2 for r in self.ratio]
         reach = [int(WINDOW * s + 0.5) for s in sigmas]
         around = region.grown(reach).clipped(self.image.shape)
@@ -81,6 +82,8 @@ def _interpolated(
 
     compute : region of the source (of `shape`) -> (c, *spatial).
     """
+    from scipy.ndimage import map_coordinates
+
     at = [(np.arange(a, b) + 0.5) * r - 0.5 for a, b, r in zip(region.start, region.stop, ratio)]
     at = [np.clip(c, 0, n - 1) for c, n in zip(at, shape)]
     start = tuple(int(np.floor(c[0])) for c in at)

@@ -86,15 +86,12 @@ def _targets(images: list[str], out: Path, output: str, as_: str | None) -> list
     """Where each image's result goes; refuses names that would meet."""
     if as_ is not None and as_ not in SUFFIXES:
         raise unknown("format", as_, SUFFIXES)
-    if (
-        len(images) == 1
-        and any(out.name.endswith(s) for s in (*SUFFIXES.values(), ".tiff", ".hdf5"))
-        and not out.is_dir()
-    ):
+    is_file = out.name.endswith((*SUFFIXES.values(), ".zarr", ".tiff", ".hdf5"))
+    if is_file and len(images) == 1:
         if as_ is not None and not out.name.endswith(SUFFIXES[as_]):
             raise InputError(f"--as {as_} and the name {out.name} disagree; leave one out")
         return [out]
-    if (out.exists() and not out.is_dir()) or out.name.endswith(".zarr"):
+    if is_file or (out.exists() and not out.is_dir()):
         raise InputError(f"{len(images)} images need a folder for their results; {out} is not one")
     targets = [out / f"{stem(uri)}_{output}{SUFFIXES[as_ or 'ome-zarr']}" for uri in images]
     for i, target in enumerate(targets):

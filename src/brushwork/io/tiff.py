@@ -95,16 +95,26 @@ def _check_codec(page: Any, path: Path) -> None:
 # ---------------------------------------------------------------- axes and metadata
 
 
+def all_axes(series: Any) -> str:
+    """The letters of all axes; tifffile before 2026.5 leaves out those of length 1 unless asked."""
+    return series.get_axes(squeeze=False) if hasattr(series, "get_axes") else series.axes
+
+
+def all_lengths(series: Any) -> tuple[int, ...]:
+    """The lengths of `all_axes`."""
+    return tuple(series.get_shape(squeeze=False) if hasattr(series, "get_shape") else series.shape)
+
+
 def _axes(series: Any) -> str:
     """tifffile's letters for the axes of `TiffArray`, those of length 1 included."""
-    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    letters, shape = all_axes(series), all_lengths(series)
     if letters.endswith("S") and shape[-1] == 1:
         letters = letters[:-1]
     return letters
 
 
 def _brushwork_axes(letters: str, series: Any, path: Path) -> str | None:
-    shape = series.get_shape(squeeze=False)
+    shape = all_lengths(series)
     lengths = dict(zip(letters, shape))
     if "S" in letters and "C" in letters:
         if lengths["C"] > 1:
@@ -192,11 +202,11 @@ def _per_pixel(page: Any, tag: str) -> float | None:
 
 def _levels(file: Any, series: Any, axes: str, path: Path) -> tuple[Level, ...]:
     finest = _pixel_size(file, series)
-    full = dict(zip(axes.lower(), series.get_shape(squeeze=False)))
+    full = dict(zip(axes.lower(), all_lengths(series)))
     levels, lock = [], threading.Lock()
     for number, level in enumerate(series.levels):
         source = _without_alpha(_source(file, level, path, lock), level.keyframe, axes)
-        shape = dict(zip(axes.lower(), level.get_shape(squeeze=False)))
+        shape = dict(zip(axes.lower(), all_lengths(level)))
         sizes = {axis: size * (full[axis] / shape[axis]) for axis, size in finest.items() if axis in full}
         levels.append(Level(str(number), partial(_itself, source), sizes))
     return tuple(levels)
@@ -214,8 +224,8 @@ def _without_alpha(source: Sliceable, page: Any, axes: str) -> Sliceable:
 
 
 def _source(file: Any, series: Any, path: Path, lock: threading.Lock) -> Sliceable:
-    shape = tuple(series.get_shape(squeeze=False))
-    if series.get_axes(squeeze=False).endswith("S") and shape[-1] == 1:
+    shape = tuple(all_lengths(series))
+    if all_axes(series).endswith("S") and shape[-1] == 1:
         shape = shape[:-1]
     if len(series) == 1 and series.dataoffset is not None:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
