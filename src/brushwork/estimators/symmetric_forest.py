@@ -51,7 +51,7 @@ class SymmetricForest:
     trees: int = 200
     depth: int = 10
     candidates: int = 32
-    maps_per_tree: int = 32
+    maps_per_tree: int = 64
     shrinkage: float = 0.3
     balanced: bool = False
     bootstrap: bool = True
