@@ -79,6 +79,21 @@ def test_colour_images_channels_and_classes():
     assert (model.predict_array(rgb, axes="yxc").argmax(0) + 1 == truth).mean() > 0.95
 
 
+@pytest.mark.parametrize(
+    ("features", "pixel_size", "told"),
+    [
+        ("fast", (5, 1, 1), "section by section: z is at least 3"),
+        ("fast", None, "as if voxels were cubes"),
+        ("all", (1, 1, 1), r"sigma 5, 10"),
+        ("hessian:1/2d", (5, 1, 1), None),
+    ],
+)
+def test_what_the_image_settled_is_told(features, pixel_size, told):
+    image, labels, _ = example((14, 30, 40), pixel_size=pixel_size)
+    notes = " ".join(train([(image, labels)], features).provenance["notes"])
+    assert told in notes if told else notes == ""
+
+
 def test_frames_are_apart():
     first, truth = two_tone(seed=1)
     frames = np.stack([first, first[::-1, ::-1], first])
@@ -146,11 +161,13 @@ def damaged_files(model, folder):
     yield "zip", (folder / "a.zip").read_bytes()
     n = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + n])
-    for change in ("format", "classes", "features", "estimator"):
+    for change in ("format", "classes", "features", "estimator", "json", "list"):
         inner = json.loads(header["__metadata__"]["brushwork-model"])
         metadata = {"brushwork-model": json.dumps({k: v for k, v in inner.items() if k != change})}
-        if change == "format":
-            metadata = {"other": "x"}
+        if change in ("format", "json", "list"):
+            metadata = {"format": {"other": "x"}, "json": {"brushwork-model": "{"}, "list": {"brushwork-model": "[]"}}[
+                change
+            ]
         changed = json.dumps({**header, "__metadata__": metadata}).encode()
         yield f"no {change}", len(changed).to_bytes(8, "little") + changed + data[8 + n :]
 
@@ -183,10 +200,38 @@ def test_class_names_are_counted():
     image, labels, _ = example()
     with pytest.raises(InputError, match="no pixel of 'third'"):
         train([(image, labels)], classes=["a", "b", "third"])
-    with pytest.raises(InputError, match="2 classes but 1 names"):
+    with pytest.raises(InputError, match="values 1, 2 but 1 names"):
         train([(image, labels)], classes=["a"])
     with pytest.raises(InputError, match="different"):
         train([(image, labels)], classes=["a", "a"])
+
+
+def test_labels_of_frames_that_are_not_there_are_refused():
+    image, labels, _ = example()
+    late = from_array(np.stack([np.zeros((60, 80), np.uint8), strokes_on(two_tone()[1])]), has_time=True)
+    with pytest.raises(InputError, match=r"1 frame\(s\)"):
+        train([(image, late)], "fast")
+    movie = as_image(np.stack([image.source, image.source]), axes="tyx")
+    with pytest.raises(InputError, match="which frame"):
+        train([(movie, labels)], "fast")
+
+
+def test_one_known_pixel_size_speaks_for_all():
+    image, labels, _ = example()
+    images = [bw.as_image(image.source, pixel_size=size) for size in (None, (1, 1), (5, 5))]
+    with pytest.raises(InputError, match="one pixel size"):
+        train([(i, labels) for i in images], "fast")
+    assert train([(i, labels) for i in images[:2]], "fast").pixel_size == (1, 1)
+
+
+def test_channels_in_another_order_are_refused():
+    pixels, truth = two_tone()
+    both = np.stack([pixels, 200 - pixels])
+    named, swapped = (bw.image.ArrayImage(both, "cyx", "", names) for names in [("DAPI", "GFP"), ("GFP", "DAPI")])
+    model = train([(named, from_array(strokes_on(truth)))], "fast")
+    model.check_image(named)
+    with pytest.raises(InputError, match="another order"):
+        model.check_image(swapped)
 
 
 def test_labels_of_another_image_are_refused():

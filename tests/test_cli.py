@@ -52,6 +52,7 @@ def plate(tmp_path_factory):
 def test_options_with_several_values_are_repeated():
     given = ["train", "a", "--labels", "x", "y", "-o", "m", "--labels", "z"]
     assert repeated(given) == ["train", "a", "--labels", "x", "--labels", "y", "-o", "m", "--labels", "z"]
+    assert repeated(["--labels=x", "y"]) == ["--labels=x", "--labels", "y"]
 
 
 def test_the_command_line_is_python(plate, tmp_path):
@@ -187,7 +188,7 @@ BAD = {
     "labels with one class": ("train cells_a.tif --labels one.tif --classes a,b -o x.bwm", "at least two classes"),
     "labels with none": ("train cells_a.tif --labels none.tif --classes a,b -o x.bwm", "nothing is painted"),
     "too many names": ("train cells_a.tif --labels strokes_a.tif --classes a,b,c -o x.bwm", "'c'"),
-    "too few names": ("train cells_a.tif --labels strokes_a.tif --classes a -o x.bwm", "2 classes but 1 names"),
+    "too few names": ("train cells_a.tif --labels strokes_a.tif --classes a -o x.bwm", "values 1, 2 but 1 names"),
     "too few labels": ("train cells_a.tif cells_b.tif --labels strokes_a.tif --classes a,b -o x.bwm", "2 images but 1"),
     "unknown family": (
         "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --features blur:1",
@@ -196,6 +197,18 @@ BAD = {
     "sigma out of range": (
         "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --features hessian:999",
         "out of range",
+    ),
+    "not a colour": ("train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --colors red,blue", "#rrggbb"),
+    "values with gaps": ("train cells_a.tif --labels gaps.tif --classes a,b -o x.bwm", "values 1, 3"),
+    "not json": ("train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --features [{", "look like JSON"),
+    "not a memory": ("predict model.bwm cells_a.tif -o out --memory 1.5.2G", "800M"),
+    "cannot be saved": (
+        "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --estimator sklearn:KNeighborsClassifier",
+        "pickle",
+    ),
+    "no estimator": (
+        "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --estimator sklearn:VotingClassifier",
+        "Voting",
     ),
     "existing model": ("train cells_a.tif --labels strokes_a.tif --classes a,b -o model.bwm", "--overwrite"),
     "no folder": ("train cells_a.tif --labels strokes_a.tif --classes a,b -o no/where/x.bwm", "does not exist"),
@@ -232,6 +245,7 @@ def bad_files(plate):
     tifffile.imwrite(plate / "small.tif", strokes[:40])
     tifffile.imwrite(plate / "one.tif", strokes * (strokes == 1))
     tifffile.imwrite(plate / "none.tif", strokes * 0)
+    tifffile.imwrite(plate / "gaps.tif", strokes + (strokes == 2))
     return plate
 
 

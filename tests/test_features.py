@@ -1,5 +1,8 @@
 """What features are, and that it never matters how an image is cut."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from brushwork import tiling
 from brushwork.blocks import Block, Region, grid, whole
 from brushwork.errors import InputError
-from brushwork.features import FAMILIES, PRESETS, SIGMAS, Feature, FeatureSet, n_maps_of, selection
+from brushwork.features import FAMILIES, GRAMMAR, PRESETS, SIGMAS, Feature, FeatureSet, n_maps_of, selection
 from brushwork.image import as_image
 from brushwork.scalespace import BUILT_IN, Family
 from specification import maps as specified
@@ -177,6 +180,44 @@ def test_a_family_of_your_own_in_a_few_lines(monkeypatch):
         np.testing.assert_array_equal(features.at(image, block)[0], twice[(slice(3, 9),) * len(shape)])
 
 
+def test_the_documentation_s_own_family_works_on_sections_and_volumes(monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "features.md").read_text()
+    code = page.split("## A family of your own")[1].split("```python")[1].split("```")[0]
+    monkeypatch.setattr("brushwork.scalespace.FAMILIES", FAMILIES)
+    try:
+        exec(code, {})
+        for text in ("local-range:1/2d", "local-range:1/3d"):
+            image, features = on(noise((7, 20, 24)), text)
+            part = features.at(image, features.block(image, Region((2, 5, 5), (4, 9, 9))))
+            np.testing.assert_array_equal(part, whole_maps(image, features)[:, 2:4, 5:9, 5:9])
+    finally:
+        FAMILIES.pop("local-range", None)
+
+
+def test_the_documentation_has_the_grammar():
+    page = (Path(__file__).parents[1] / "docs" / "features.md").read_text()
+    for line in GRAMMAR.splitlines()[1:]:
+        assert line.strip() in page
+
+
+def test_features_that_measure_the_same_thing_are_refused():
+    for text, options in [("gaussian:1 gaussian:1um", {"pixel_size": (1, 1)}), ("gaussian:1 gaussian@0:1", {})]:
+        image = as_image(noise((40, 40)), **options)
+        with pytest.raises(InputError, match=r"same thing|selected twice"):
+            whole_maps(image, FeatureSet.parse(text).resolved(image))
+
+
+def test_channels_are_named_first_and_counted_second():
+    image = as_image(noise((3, 40, 40)), axes="cyx")
+    image = type(image)(image.source, "cyx", "", ("405", "488", "DAPI"))
+    for name, expected in [("488", 1), ("DAPI", 2), ("0", 0), (0, 0), ("405,405", 0)]:
+        text = f"gaussian@{name}:1"
+        assert FeatureSet.parse(text).resolved(image).features[0].channels == (expected,)
+    chosen = FeatureSet.parse("gaussian@DAPI:1 hessian@DAPI:1").resolved(image)
+    assert selection(chosen, 3) == "gaussian@2:1/2d hessian@2:1/2d"
+    assert FeatureSet.parse("hessian:1").resolved(image, channels=["DAPI", "488"]).features[0].channels == (2, 1)
+
+
 def test_families_of_other_packages_are_found(monkeypatch):
     from importlib.metadata import EntryPoint
 
@@ -209,7 +250,7 @@ def test_presets_parse_and_fit_a_usual_image(name):
     features = FeatureSet.preset(name).resolved(as_image(noise((100, 100))))
     assert features.n_maps == len(features.names) == len(set(features.names))
     assert FeatureSet.from_json(features.to_json()) == features
-    again = FeatureSet.parse(selection(features)).resolved(as_image(noise((100, 100))))
+    again = FeatureSet.parse(selection(features, 1)).resolved(as_image(noise((100, 100))))
     assert again.features == features.features
 
 
@@ -227,7 +268,8 @@ def test_presets_leave_out_what_is_too_large_and_selections_refuse():
 
 
 @pytest.mark.parametrize(
-    ("pixel_size", "in_2d"), [(None, False), ((2.9, 1, 1), False), ((3, 1, 1), True), ((5, 1, 2), False)]
+    ("pixel_size", "in_2d"),
+    [(None, False), ((2.9, 1, 1), False), ((3, 1, 1), True), ((0.3, 0.1, 0.1), True), ((5, 1, 2), False)],
 )
 def test_stacks_with_coarse_sections_are_filtered_per_section(pixel_size, in_2d):
     stack = as_image(noise((40, 40, 40)), pixel_size=pixel_size)
@@ -244,12 +286,14 @@ def test_stacks_with_coarse_sections_are_filtered_per_section(pixel_size, in_2d)
         ("gaussian", "not a feature selection"),
         ("gaussian:1,,2", "not a list of sigmas"),
         ("", "without features"),
-        ("gaussian@7:1", "unknown channel 7"),
+        ("gaussian@7:1", "unknown channel '7'"),
         ("gaussian@DAPI:1", "unknown channel 'DAPI'"),
+        ("[{", "look like JSON"),
+        ('[{"family": "gaussian", "sigma": 1, "dialect": "x"}]', "unknown dialect"),
     ],
 )
 def test_bad_selections_say_what_is_wrong(text, said):
-    with pytest.raises(InputError, match=said.replace("(", r"\(")):
+    with pytest.raises(InputError, match=re.escape(said)):
         FeatureSet.parse(text).resolved(as_image(noise((50, 50))))
 
 

@@ -1,5 +1,6 @@
 """ArrayImage: any order of axes reads as (c, *spatial) float32."""
 
+from dataclasses import replace
 from itertools import islice, permutations
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from brushwork.blocks import Region, whole
 from brushwork.errors import InputError
-from brushwork.image import ArrayImage, Image, as_image, is_anisotropic, parse_pixel_size, read_frame, with_pixel_size
+from brushwork.image import ArrayImage, Image, as_image, is_anisotropic, parse_pixel_size
 
 LENGTHS = {"t": 2, "c": 3, "z": 4, "y": 5, "x": 6}
 FULL = np.arange(720, dtype=np.uint16).reshape(2, 3, 4, 5, 6)
@@ -27,7 +28,7 @@ def test_any_order_of_axes(axes):
         expected = FULL[t if "t" in axes else 0]
         expected = expected if "c" in axes else expected[:1]
         expected = expected if "z" in axes else expected[:, 0]
-        frame = read_frame(image, t)
+        frame = image.read(whole(image.shape, t))
         assert frame.dtype == np.float32
         assert frame.flags.c_contiguous
         np.testing.assert_array_equal(frame, expected)
@@ -57,10 +58,10 @@ def test_names_and_pixel_size_are_checked():
     assert ArrayImage(FULL[0, 0, 0], "yx").channel_names == ("intensity",)
     with pytest.raises(InputError, match=r"cells.tif has 3 channels but 2 channel names: a, b"):
         ArrayImage(FULL[0, :, 0], "cyx", "cells.tif", ("a", "b"))
-    assert with_pixel_size(image, (2, 1)).pixel_size == (2.0, 1.0)
+    assert replace(image, pixel_size=(2, 1)).pixel_size == (2.0, 1.0)
     for wrong in ((1, 1, 1), (0, 1), (float("nan"), 1), (-1, 1)):
         with pytest.raises(InputError, match="pixel size"):
-            with_pixel_size(image, wrong)
+            replace(image, pixel_size=wrong)
 
 
 def test_arrays_in_memory():

@@ -1,6 +1,8 @@
 """Strokes to a classifier, a classifier to probabilities, and the model file."""
 
 import json
+import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +17,10 @@ from brushwork.errors import InputError, RunError
 from brushwork.estimators import Estimator, Fitted, restore
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
-from brushwork.image import Image, as_image, n_channels
+from brushwork.image import Image, as_image, is_anisotropic, n_channels
 from brushwork.labels import MAX_CLASSES, Labels, painted_classes
 
+log = logging.getLogger("brushwork")
 FORMAT, FORMAT_VERSION = "brushwork-model", 1
 PIXEL_SIZE_TOLERANCE = 0.05
 # Blue background, orange foreground, then further hues that stay apart for colour-blind eyes (Okabe & Ito 2008).
@@ -74,6 +77,11 @@ class Classifier:
             raise InputError(
                 f"{what} has {n_channels(image)} channels ({', '.join(image.channel_names)}), the model was trained on "
                 f"{len(self.channel_names)} ({', '.join(self.channel_names)}); give an image with the same channels, or set --axes"
+            )
+        if sorted(image.channel_names) == sorted(self.channel_names) and image.channel_names != self.channel_names:
+            raise InputError(
+                f"{what} has the model's channels in another order: {', '.join(image.channel_names)} instead of "
+                f"{', '.join(self.channel_names)}; write its channels in that order"
             )
         if not same_pixel_size(image.pixel_size, self.pixel_size):
             raise InputError(
@@ -180,13 +188,12 @@ class Classifier:
                 axes=header["axes"],
                 provenance=header["provenance"],
             )
-        except InputError as error:
-            raise InputError(f"{path} needs something this installation lacks: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
+            n_maps = model.features.n_maps
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{path} is a damaged model file ({error}); save it again from its project or training"
+                f"{path} cannot be used: {error}. It is damaged, or needs a part of brushwork that is not installed here"
             ) from None
-        if (fitted.n_classes, fitted.n_maps) != (model.n_classes, model.features.n_maps):
+        if (fitted.n_classes, fitted.n_maps) != (model.n_classes, n_maps):
             raise InputError(
                 f"{path} is a damaged model file: its estimator and its features do not fit; train it again"
             )
@@ -216,7 +223,12 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         ) from None
     if FORMAT not in metadata:
         raise InputError(f"{path} is a safetensors file but not a brushwork model; train one with: brushwork train")
-    header = json.loads(metadata[FORMAT])
+    try:
+        header = json.loads(metadata[FORMAT])
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is a damaged model file ({error}); train it again") from None
+    if not isinstance(header, dict):
+        raise InputError(f"{path} is a damaged model file (its header is no object); train it again")
     if header.get("version", 0) > FORMAT_VERSION:
         raise InputError(
             f"{path} has model format {header['version']}, this brushwork reads up to {FORMAT_VERSION}; update brushwork"
@@ -252,18 +264,25 @@ def _rows_of(
 ) -> list[tuple[NDArray[np.float32], Labels]]:
     if labels.shape != image.shape:
         raise InputError(f"labels of {labels.shape} cannot belong to {image.uri or 'an image'} of {image.shape}")
+    if len(labels) and (labels.frames.max() >= image.n_frames or labels.has_time != (image.n_frames > 1)):
+        raise InputError(
+            f"{image.uri or 'the image'} has {image.n_frames} frame(s); its labels "
+            f"{'go up to frame ' + str(labels.frames.max()) if labels.has_time else 'do not say which frame they are on'}"
+        )
     edge = ROWS_EDGE[len(image.shape)]
-    cells = np.unique(np.column_stack([labels.frames, labels.positions // edge]), axis=0)
+    cell_of = np.column_stack([labels.frames, labels.positions // edge])
+    _, first, cell_of = np.unique(cell_of, axis=0, return_index=True, return_inverse=True)
+    members = np.split(np.argsort(cell_of, kind="stable"), np.cumsum(np.bincount(cell_of, minlength=len(first)))[:-1])
 
-    def one(cell: tuple[int, ...]) -> tuple[NDArray[np.float32], Labels]:
-        t, *index = cell
-        box = Region(tuple(i * edge for i in index), tuple((i + 1) * edge for i in index), t)
-        chosen = labels.inside(box)
+    def one(cell: int) -> tuple[NDArray[np.float32], Labels]:
+        chosen = labels.chosen(members[cell])
         at = chosen.positions
-        tight = Region(tuple(at.min(0).tolist()), tuple((at.max(0) + 1).tolist()), t)
+        tight = Region(tuple(at.min(0).tolist()), tuple((at.max(0) + 1).tolist()), int(chosen.frames[0]))
         return _rows_in(image, features, tight, at), chosen
 
-    done = dict(run_over(one, (tuple(c) for c in cells.tolist()), threads=threads))
+    if not len(labels):
+        return []
+    done = dict(run_over(one, range(len(members)), threads=threads))
     return [done[cell] for cell in sorted(done)]
 
 
@@ -311,9 +330,10 @@ class Prepared:
     table: TrainingRows
     features: FeatureSet
     classes: tuple[str, ...]
-    image: Image  # the first one: channels, pixel size
+    image: Image  # one that speaks for all: channels, pixel size
     uris: tuple[str, ...]
     threads: int
+    notes: tuple[str, ...] = ()  # what the images settled rather than the user
 
     @property
     def n_classes(self) -> int:
@@ -333,15 +353,43 @@ def prepare(
     if not examples:
         raise InputError("training needs at least one image with labels; none was given")
     names = _class_names(examples, classes)
-    first = examples[0][0]
-    for image, _ in examples[1:]:
+    # The first image with a known pixel size speaks for all.
+    first = next((image for image, _ in examples if image.pixel_size is not None), examples[0][0])
+    for image, _ in examples:
         _check_same_kind(first, image)
     if isinstance(features, str):
         features = FeatureSet.parse(features)
+    asked = features
     for image in sorted((image for image, _ in examples), key=lambda i: min(i.shape)):
         features = features.resolved(image, channels=channels)  # what fits the smallest image fits all
+    notes = _notes(asked, features, min((image for image, _ in examples), key=lambda i: min(i.shape)))
+    for note in notes:
+        log.info(note)
     table = training_rows(examples, features, threads=threads)
-    return Prepared(table, features, names, first, tuple(image.uri for image, _ in examples), thread_count(threads))
+    return Prepared(
+        table, features, names, first, tuple(image.uri for image, _ in examples), thread_count(threads), notes
+    )
+
+
+def _notes(asked: FeatureSet, settled: FeatureSet, image: Image) -> tuple[str, ...]:
+    """What has to be told: 2D or 3D where the user did not say, and sigmas that were left out. image : the smallest one."""
+    notes = []
+    if len(image.shape) == 3 and any(f.in_2d is None for f in asked.features):
+        if any(f.in_2d for f in settled.features):
+            coarse = f"z is at least 3 times as coarse as y and x ({image.pixel_size} um)"
+            why = coarse if is_anisotropic(image.pixel_size) else f"there are only {image.shape[0]} sections"
+            notes.append(
+                f"Features are computed in 2D, section by section: {why}. ':SIGMA/3d' in the selection overrides."
+            )
+        elif image.pixel_size is None:
+            notes.append(
+                "The pixel size is unknown; features are computed in 3D as if voxels were cubes (--pixel-size)."
+            )
+    dropped = {f.sigma for f in asked.features} - {f.sigma for f in settled.features}
+    if dropped:
+        sigmas = ", ".join(f"{s:g}" for s in sorted(dropped))
+        notes.append(f"Left out because too large for an image of {image.shape}: sigma {sigmas}.")
+    return tuple(notes)
 
 
 def fit(
@@ -354,7 +402,7 @@ def fit(
     """Fit an estimator to prepared rows; see `train`."""
     p, table = prepared, prepared.table
     fitted = estimator_named(estimator).fit(
-        table.rows, table.y, n_classes=p.n_classes, strokes=table.strokes, seed=seed, threads=p.threads
+        table.rows, table.y, n_classes=p.n_classes, strokes=table.strokes, seed=int(seed), threads=p.threads
     )
     pixels = np.bincount(table.y, minlength=p.n_classes)
     strokes = [len(np.unique(table.strokes[table.y == c])) for c in range(p.n_classes)]
@@ -369,7 +417,8 @@ def fit(
         axes=p.image.axes,
         provenance={
             "software": f"brushwork {__version__}",
-            "seed": seed,
+            "seed": int(seed),
+            "notes": list(p.notes),
             "estimator": estimator if isinstance(estimator, str) else repr(estimator),
             "images": [Path(uri).name for uri in p.uris],
             "pixels": dict(zip(p.classes, pixels.tolist())),
@@ -383,6 +432,9 @@ def _colors(n: int, colors: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(COLORS[i % len(COLORS)] for i in range(n))
     if len(colors) != n:
         raise InputError(f"{len(colors)} colours were given for {n} classes; give one per class")
+    for color in colors:
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+            raise InputError(f"{color!r} is not a colour; give red, green and blue as #rrggbb, e.g. #E69F00")
     return tuple(colors)
 
 
@@ -396,13 +448,18 @@ def _class_names(examples: Examples, classes: Sequence[str] | None) -> tuple[str
         raise InputError(f"Training needs painted pixels of at least two classes; {found}. Paint some background too.")
     if len(set(names)) != len(names) or not all(names):
         raise InputError(f"the class names {', '.join(map(repr, names))} must be different and not empty")
+    values = ", ".join(str(i + 1) for i in np.flatnonzero(counts))
     if len(names) < highest:
         raise InputError(
-            f"the labels hold {highest} classes but {len(names)} names were given ({', '.join(names)}); name all {highest}"
+            f"the labels hold the values {values} but {len(names)} names were given ({', '.join(names)}); name every value from 1 "
+            f"to {highest}" + ("" if counts[:highest].all() else ", and number the labels 1, 2, ... without gaps")
         )
     unpainted = [n for n, count in zip(names, counts[: len(names)]) if not count]
     if unpainted:
-        raise InputError(f"no pixel of {', '.join(map(repr, unpainted))} is painted; paint some, or leave the name out")
+        raise InputError(
+            f"no pixel of {', '.join(map(repr, unpainted))} is painted: the labels hold the values {values}. Paint some, leave the "
+            "name out, or number the labels 1, 2, ... without gaps"
+        )
     if len(names) > MAX_CLASSES:
         raise InputError(f"{len(names)} classes were given; at most {MAX_CLASSES} are possible")
     return names

@@ -24,6 +24,7 @@ from brushwork.scalespace import BUILT_IN, FAMILIES, family
 SIGMAS = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 LARGEST_SIGMA = 100.0
 UNITS = ("px", "um")
+DIALECTS = ("", "ilastik<1.3")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Feature:
         smallest = family(self.family).smallest_sigma
         if self.unit not in UNITS:
             raise unknown("unit of sigma", self.unit, UNITS)
+        if self.dialect not in DIALECTS:
+            raise unknown("dialect", self.dialect, DIALECTS)
+        if isinstance(self.channels, str):
+            object.__setattr__(self, "channels", (self.channels,))
         smallest = smallest if self.unit == "px" else 0
         if not smallest <= self.sigma <= LARGEST_SIGMA or self.sigma <= 0:
             raise InputError(
@@ -96,7 +101,12 @@ class FeatureSet:
         if text in PRESETS:
             return cls.preset(text)
         if text.startswith(("[", "{")):
-            return cls.from_json(json.loads(text))
+            try:
+                return cls.from_json(json.loads(text))
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"the features look like JSON but are none ({error}); see: brushwork features"
+                ) from None
         features = [feature for item in re.split(r"[;\s]+", text) if item for feature in _parse_item(item)]
         return cls(tuple(dict.fromkeys(features)))
 
@@ -105,10 +115,7 @@ class FeatureSet:
         fields = data if isinstance(data, list) else data.get("features", [])
         name = "" if isinstance(data, list) else data.get("name", "")
         try:
-            features = [
-                Feature(**{**f, "channels": tuple(f["channels"]) if f.get("channels") is not None else None})
-                for f in fields
-            ]
+            features = [Feature(**{**f, "channels": _channels_in_json(f.get("channels"))}) for f in fields]
         except (TypeError, AttributeError) as error:
             raise InputError(
                 f"a feature in JSON has the fields family, sigma, unit, channels, in_2d, dialect: {error}"
@@ -189,6 +196,8 @@ class FeatureSet:
             for c in f.channels or ():
                 requests.append(tiling.Request(f.family, int(c), sigmas, bool(f.in_2d), f.dialect, n, n_maps_of(f)))
                 n += n_maps_of(f)
+        if len({r[:-2] for r in requests}) < len(requests):
+            raise InputError("two features of the selection measure the same thing on this image; leave one out")
         return tuple(requests)
 
     def at(self, image: Image, block: Block) -> NDArray[np.float32]:
@@ -202,6 +211,12 @@ class FeatureSet:
     def block(self, image: Image, write: Region) -> Block:
         """The block that writes `write` and reads this set's halo around it."""
         return block_around(write, self.halo(image), image.shape)
+
+
+def _channels_in_json(channels: Any) -> tuple[int | str, ...] | None:
+    if channels is None or isinstance(channels, str | int):
+        return None if channels is None else (channels,)
+    return tuple(channels)
 
 
 def n_maps_of(feature: Feature, ndim: int = 3) -> int:
@@ -218,14 +233,18 @@ def fits(feature: Feature, image: Image) -> bool:
 
 
 def _channel_indices(channels: Sequence[int | str], image: Image) -> tuple[int, ...]:
+    """Positions of channels given by name or number, each once; a name that looks like a number goes first ("488")."""
+    names = list(image.channel_names)
     indices = []
-    for c in channels:
-        if isinstance(c, str) and c in image.channel_names:
-            c = image.channel_names.index(c)
-        if isinstance(c, str) or not 0 <= c < n_channels(image):
-            raise unknown("channel", c, [f"{i} ({name})" for i, name in enumerate(image.channel_names)])
-        indices.append(c)
-    return tuple(indices)
+    for given in channels:
+        if str(given) in names:
+            index = names.index(str(given))
+        elif str(given).isdigit() and int(given) < len(names):
+            index = int(given)
+        else:
+            raise unknown("channel", given, [f"{i} ({name})" for i, name in enumerate(names)])
+        indices.append(index)
+    return tuple(dict.fromkeys(indices))
 
 
 GRAMMAR = """\
@@ -251,7 +270,7 @@ def _parse_item(item: str) -> Iterator[Feature]:
     families = [name for part in found["families"].split(",") for name in (BUILT_IN if part == "*" else (part,))]
     channels = None
     if found["channels"]:
-        channels = tuple(int(c) if c.isdigit() else c for c in found["channels"].split(","))
+        channels = tuple(found["channels"].split(","))
     mode = {"2d": True, "3d": False, None: None}[found["mode"]]
     try:
         sigmas = [float(s) for s in found["sigmas"].split(",")]
@@ -272,12 +291,11 @@ PRESETS = {
 }
 
 
-def selection(features: FeatureSet) -> str:
-    """A selection (GRAMMAR) that names the features of a set, grouped by family."""
+def selection(features: FeatureSet, n_channels: int) -> str:
+    """A selection (GRAMMAR) that names the features of a set, grouped by family; n_channels : of the image."""
     groups: dict[tuple, list[str]] = {}
-    everything = {f.channels for f in features.features}
     for f in features.features:
-        channels = None if len(everything) == 1 else f.channels
+        channels = None if f.channels == tuple(range(n_channels)) else f.channels
         groups.setdefault((f.family, f.unit, channels, f.in_2d), []).append(f"{f.sigma:g}")
     items = []
     for (name, unit, channels, in_2d), sigmas in groups.items():

@@ -6,13 +6,13 @@ first; the order of the axes in the file is settled here and nowhere else.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.blocks import Region, whole
+from brushwork.blocks import Region
 from brushwork.errors import InputError, unknown
 
 SPATIAL = "zyx"
@@ -160,11 +160,6 @@ def n_channels(image: Image) -> int:
     return len(image.channel_names)
 
 
-def read_frame(image: Image, t: int = 0) -> NDArray[np.float32]:
-    """A whole frame, (c, *spatial) float32."""
-    return image.read(whole(image.shape, t))
-
-
 def as_image(
     array: Any, *, axes: str | None = None, pixel_size: Sequence[float] | None = None, uri: str = "array"
 ) -> ArrayImage:
@@ -179,14 +174,10 @@ def as_image(
     return ArrayImage(array, axes, uri, pixel_size=tuple(pixel_size) if pixel_size is not None else None)
 
 
-def with_pixel_size(image: ArrayImage, pixel_size: Sequence[float]) -> ArrayImage:
-    """The same pixels with another pixel size (micrometres)."""
-    return replace(image, pixel_size=tuple(pixel_size))
-
-
 def is_anisotropic(pixel_size: tuple[float, ...] | None) -> bool:
     """Whether z is at least three times as coarse as y and x (both known)."""
-    return pixel_size is not None and len(pixel_size) == 3 and pixel_size[0] >= 3 * max(pixel_size[1:])
+    # 0.3 counts as three times 0.1, whatever binary fractions say.
+    return pixel_size is not None and len(pixel_size) == 3 and pixel_size[0] >= 3 * max(pixel_size[1:]) * (1 - 1e-6)
 
 
 def parse_pixel_size(text: str) -> tuple[float, ...]:

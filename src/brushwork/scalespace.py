@@ -5,7 +5,7 @@ The six built-in families are ilastik's. Here they are a few lines of NumPy each
 
     def local_range(space):                      # -> (n_maps, *space.shape)
         smooth = space.presmoothed
-        return (maximum_filter(smooth, 3) - minimum_filter(smooth, 3))[None]
+        return (maximum_filter(smooth, 3, axes=space.axes) - minimum_filter(smooth, 3, axes=space.axes))[None]
 
     FAMILIES["local-range"] = Family(local_range, maps=lambda ndim: 1, reach=lambda sigma: 1, help="contrast within 3 pixels")
 """

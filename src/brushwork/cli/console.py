@@ -20,7 +20,7 @@ class _TellOnce(logging.Handler):
         self.told = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self.told:
+        if not self.told and record.levelno == logging.INFO:
             self.told = True
             errors.print("First use on this machine: compiling kernels, some 20 seconds, once.", style="dim")
 
@@ -73,7 +73,7 @@ def parse_bytes(text: str) -> int:
 
     from brushwork.errors import InputError
 
-    found = re.fullmatch(r"\s*([\d.]+)\s*([kKmMgGtT]?)(i?[bB])?\s*", text)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?[bB])?\s*", text)
     if not found:
         raise InputError(f"memory {text!r} is not a size; give e.g. 800M or 4G")
     return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))

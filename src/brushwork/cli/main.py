@@ -25,10 +25,13 @@ def repeated(arguments: list[str]) -> list[str]:
     """`--labels a b` as `--labels a --labels b`, which is what the parser knows."""
     result: list[str] = []
     option = ""
-    for i, argument in enumerate(arguments):
+    for argument in arguments:
+        name, joined, _ = argument.partition("=")
         if argument.startswith("-"):
-            option = argument if argument in SEVERAL else ""
-        elif option and arguments[i - 1] != option:
+            option = name if name in SEVERAL else ""
+            if option and not joined:
+                continue
+        elif option:
             result.append(option)
         result.append(argument)
     return result

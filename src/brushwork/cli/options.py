@@ -32,8 +32,8 @@ def comma_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def channel_list(text: str | None) -> list[int | str] | None:
-    return None if text is None else [int(c) if c.isdigit() else c for c in comma_list(text)]
+def channel_list(text: str | None) -> list[str] | None:
+    return None if text is None else comma_list(text)
 
 
 def pixel_size_of(text: str | None) -> tuple[float, ...] | None:

@@ -77,7 +77,7 @@ def _info_model(path: Path) -> None:
         ("channels", ", ".join(model.channel_names)),
         ("pixel size", f"{model.pixel_size} um" if model.pixel_size else "unknown"),
         ("dimensions", f"{model.ndim}D, axes {model.axes}"),
-        ("features", f"{model.features.n_maps} maps: {selection(model.features)}"),
+        ("features", f"{model.features.n_maps} maps: {selection(model.features, len(model.channel_names))}"),
         ("estimator", f"{model.estimator.kind} {model.estimator.settings()}"),
         ("made with", f"{made.get('software')}, seed {made.get('seed')}"),
     ]

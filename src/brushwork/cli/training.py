@@ -54,6 +54,7 @@ def train(
     prepared = _prepared(images, labels, classes, features, channels, axes, level, pixel_size, threads)
     began = time.perf_counter()
     model = fit(prepared, recipe, seed=seed, colors=o.comma_list(colors) if colors else None)
+    model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
     model = model.with_provenance(estimator=estimator, balanced=balanced)
     seconds = time.perf_counter() - began
     measured = acc.held_out(prepared, recipe, seed=seed)
@@ -97,39 +98,9 @@ def _prepared(
         channels=o.channel_list(channels),
         threads=threads,
     )
-    _tell_choices(prepared, features)
+    for note in prepared.notes:
+        errors.print(note, style="dim", highlight=False)
     return prepared
-
-
-def _tell_choices(prepared: Any, asked: str) -> None:
-    """Say what was settled by the images rather than by the user."""
-    from brushwork.features import FeatureSet
-    from brushwork.image import is_anisotropic
-
-    image = prepared.image
-    if len(image.shape) == 3:
-        if all(f.in_2d for f in prepared.features.features) and "/2d" not in asked:
-            coarse = is_anisotropic(image.pixel_size)
-            why = (
-                f"z is much coarser than y and x ({image.pixel_size} um)"
-                if coarse
-                else f"only {image.shape[0]} sections"
-            )
-            errors.print(
-                f"Features are computed in 2D, section by section: {why}. ':SIGMA/3d' in --features overrides.",
-                style="dim",
-            )
-        elif image.pixel_size is None:
-            errors.print(
-                "The pixel size is unknown; features are computed in 3D as if voxels were cubes (--pixel-size).",
-                style="dim",
-            )
-    wanted = FeatureSet.parse(asked)
-    kept = {(f.family, f.sigma) for f in prepared.features.features}
-    dropped = sorted({f.sigma for f in wanted.features if (f.family, f.sigma) not in kept})
-    if dropped:
-        sigmas = ", ".join(f"{s:g}" for s in dropped)
-        errors.print(f"Left out because too large for an image of {image.shape}: sigma {sigmas}.", style="dim")
 
 
 @app.command("suggest-features")
@@ -158,4 +129,6 @@ def suggest_features(
     best = best_small(suggestions)
     console.print(suggestion_table(suggestions, best))
     console.print("The cheapest set within 0.01 of the best accuracy:")
-    console.print(f"  --features '{selection(best.features)}'", highlight=False, soft_wrap=True)
+    console.print(
+        f"  --features '{selection(best.features, len(prepared.image.channel_names))}'", highlight=False, soft_wrap=True
+    )

@@ -31,7 +31,12 @@ class SklearnEstimator:
         if self.name not in known:
             raise unknown("classifier of scikit-learn", self.name, known)
         options = dict(self.options)
-        accepted = known[self.name]().get_params()
+        try:
+            accepted = known[self.name]().get_params()
+        except TypeError as error:
+            raise InputError(
+                f"{self.name} cannot be made from settings alone ({error}); take another classifier"
+            ) from None
         defaults = {"random_state": seed, "n_jobs": threads, "probability": True}
         options = {**{k: v for k, v in defaults.items() if k in accepted}, **options}
         try:

@@ -27,12 +27,13 @@ def cache_root() -> Path:
     """The folder of all versions' machine code: `BRUSHWORK_CACHE_DIR`, else the platform's cache folder."""
     if named := os.environ.get("BRUSHWORK_CACHE_DIR"):
         return Path(named)
+    home = Path(os.path.expanduser("~"))  # where nobody is at home, "~" stays, and cannot be written
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        base = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = home / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return base / "brushwork"
 
 
@@ -42,6 +43,8 @@ def cache_folder() -> Path | None:
     sources = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
+    if str(cache_root()).startswith("~"):
+        return None
     folder = cache_root() / f"kernels-{sources.hexdigest()[:16]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,12 @@ class _KernelCache(FunctionCache):
         if found is None:
             log.info("compiling %s", self._py_func.__qualname__)
         return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:  # a full disk must not stop the work that needed the kernel
+            log.warning("%s could not be kept in %s: %s", self._py_func.__qualname__, cache_folder(), error)
 
 
 def kernel(function: Callable | None = None, *, variant: Hashable = (), inline: str = "never") -> Any:
