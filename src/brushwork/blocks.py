@@ -2,7 +2,6 @@
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -100,24 +99,17 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-class Cancelled(Exception):
-    """Raised inside work that was told to stop."""
-
-
 def run_over(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
     threads: int | None = None,
-    stop: threading.Event | None = None,
 ) -> Iterator[tuple[Item, Result]]:
     """Apply `function` to every item in threads; yield (item, result) as they are ready, in any order.
 
     Only two items per thread are under way at a time, so `items` may be endless. An error in `function` ends the run: what has
-    not begun is dropped and the error is raised here. `stop` is set then, and when the caller leaves early, so that a long
-    `function` can look at it; the threads are always waited for.
+    not begun is dropped, what is under way is waited for, and the error is raised here; so it is when the caller leaves early.
     """
-    stop = stop or threading.Event()
     n = thread_count(threads)
     items = iter(items)
     with ThreadPoolExecutor(n, thread_name_prefix="brushwork") as pool:
@@ -133,6 +125,5 @@ def run_over(
                     for new in islice(items, 1):
                         running[pool.submit(function, new)] = new
         finally:
-            stop.set()
             for future in running:
                 future.cancel()

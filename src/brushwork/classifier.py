@@ -42,9 +42,6 @@ class TrainingRows:
     strokes: NDArray[np.int64]
     images: NDArray[np.int64]
 
-    def chosen(self, which: NDArray) -> "TrainingRows":
-        return TrainingRows(self.rows[which], self.y[which], self.strokes[which], self.images[which])
-
 
 @dataclass(frozen=True, eq=False)
 class Classifier:

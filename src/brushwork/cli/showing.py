@@ -39,10 +39,14 @@ def _is_image_folder(path: Path) -> bool:
 
 def _info_image(name: str, axes: str | None, level: str | None) -> None:
     from brushwork.cli.tables import facts
-    from brushwork.io import open_image
+    from brushwork.io import image_levels, open_image
 
     image = open_image(name, axes=axes, level=o.level_of(level))
-    console.print(facts(name, _image_facts(image)))
+    levels = image_levels(name)
+    rows = _image_facts(image)
+    if len(levels) > 1:
+        rows += [(f"level {i}", f"{level_name}: {tuple(shape)}") for i, (level_name, shape, _) in enumerate(levels)]
+    console.print(facts(name, rows))
 
 
 def _image_facts(image: Any) -> list[tuple[str, Any]]:
