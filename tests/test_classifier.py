@@ -152,6 +152,9 @@ def damaged_files(model, folder):
     good = folder / "good.bwm"
     model.save(good)
     data = good.read_bytes()
+    flipped = bytearray(data)
+    flipped[-100] ^= 1
+    yield "one bit flipped", bytes(flipped)
     yield "cut off", data[: len(data) // 2]
     yield "empty", b""
     yield "text", b"hello, this is not a model"
@@ -255,6 +258,18 @@ def test_images_of_another_kind_are_refused(trained):
         model.predict_array(image.source, pixel_size=(1.06, 1))
     with pytest.raises(InputError, match="2D and"):
         train([(image, labels), example((10, 20, 30))[:2]], "fast")
+
+
+def test_what_is_no_image_is_told_what_would_be():
+    image, labels, _ = example()
+    for wrong in ((image.source, labels), ("cells.tif", labels)):
+        with pytest.raises(InputError, match="as_image"):
+            train([wrong], "fast")
+    with pytest.raises(InputError, match="pairs"):
+        train([(image, image.source)], "fast")
+    with pytest.raises(InputError, match="pairs"):
+        train((image, labels), "fast")
+    assert len(repr(labels)) < 100
 
 
 def test_unknown_estimators_and_settings():

@@ -189,7 +189,7 @@ BAD = {
     "labels with none": ("train cells_a.tif --labels none.tif --classes a,b -o x.bwm", "nothing is painted"),
     "too many names": ("train cells_a.tif --labels strokes_a.tif --classes a,b,c -o x.bwm", "'c'"),
     "too few names": ("train cells_a.tif --labels strokes_a.tif --classes a -o x.bwm", "values 1, 2 but 1 names"),
-    "too few labels": ("train cells_a.tif cells_b.tif --labels strokes_a.tif --classes a,b -o x.bwm", "2 images but 1"),
+    "too few labels": ("train cells_a.tif cells_b.tif --labels strokes_a.tif --classes a,b -o x.bwm", "2 image(s)"),
     "unknown family": (
         "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --features blur:1",
         "known: gaussian",

@@ -1,9 +1,12 @@
 """Strokes to a classifier, a classifier to probabilities, and the model file."""
 
+import errno
+import hashlib
 import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from brushwork.errors import InputError, RunError
 from brushwork.estimators import Estimator, Fitted, restore
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
-from brushwork.image import Image, as_image, is_anisotropic, n_channels
+from brushwork.image import Image, as_image, check_is_image, is_anisotropic, n_channels
 from brushwork.labels import MAX_CLASSES, Labels, painted_classes
 
 log = logging.getLogger("brushwork")
@@ -37,10 +40,10 @@ class TrainingRows:
     images : (n,) int64, which image a pixel is from.
     """
 
-    rows: NDArray[np.float32]
-    y: NDArray[np.int64]
-    strokes: NDArray[np.int64]
-    images: NDArray[np.int64]
+    rows: NDArray[np.float32] = field(repr=False)
+    y: NDArray[np.int64] = field(repr=False)
+    strokes: NDArray[np.int64] = field(repr=False)
+    images: NDArray[np.int64] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +54,34 @@ class Classifier:
     channel_names, pixel_size, axes : of the images it was trained on. provenance : how it came to be, JSON.
     """
 
-    features: FeatureSet
+    features: FeatureSet = field(repr=False)
     classes: tuple[str, ...]
-    estimator: Fitted
+    estimator: Fitted = field(repr=False)
     ndim: int
     colors: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
     pixel_size: tuple[float, ...] | None = None
     axes: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def n_classes(self) -> int:
         return len(self.classes)
 
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """A name for every feature map, with the channels' names."""
+        return self.features.names_with(self.channel_names)
+
     def check_image(self, image: Image) -> None:
         """Raise InputError where this classifier cannot be applied to `image`."""
+        check_is_image(image)
         what = image.uri or "the image"
         if len(image.shape) != self.ndim:
-            raise InputError(f"{what} is {len(image.shape)}D, the model was trained in {self.ndim}D; check --axes")
+            raise InputError(
+                f"{what} is {len(image.shape)}D, the model was trained in {self.ndim}D; "
+                "say what its axes are, e.g. axes='yxc' or --axes yxc"
+            )
         if n_channels(image) != len(self.channel_names):
             raise InputError(
                 f"{what} has {n_channels(image)} channels ({', '.join(image.channel_names)}), the model was trained on "
@@ -116,7 +128,7 @@ class Classifier:
         array : (y, x) or (z, y, x); with channels say where they are, e.g. axes="yxc".
         pixel_size : micrometres per spatial axis; needed where sigmas are in micrometres, checked against the model's elsewhere.
         """
-        image = as_image(array, axes=axes, pixel_size=pixel_size)
+        image = as_image(np.asarray(array), axes=axes, pixel_size=pixel_size)
         self.check_image(image)
         if image.n_frames > 1:
             raise InputError(
@@ -133,7 +145,7 @@ class Classifier:
 
     def importances(self) -> dict[str, float]:
         """The share of each map in what was learnt, by name, largest first."""
-        pairs = zip(self.features.names, self.estimator.importances().tolist())
+        pairs = zip(self.map_names, self.estimator.importances().tolist())
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
     def with_provenance(self, **more: Any) -> "Classifier":
@@ -157,6 +169,7 @@ class Classifier:
             "provenance": self.provenance,
         }
         arrays = {name: np.ascontiguousarray(a) for name, a in self.estimator.arrays().items()}
+        header["digest"] = _digest(arrays)
         data = save(arrays, metadata={FORMAT: json.dumps(header)})
         path = Path(path)
         aside = path.with_name(path.name + ".part")
@@ -164,13 +177,21 @@ class Classifier:
             aside.write_bytes(data)
             aside.replace(path)
         except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise RunError(f"the model could not be written to {path}: {error.strerror or error}") from error
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            kind = RunError if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO) else InputError
+            raise kind(
+                f"the model could not be written to {path}: {error.strerror or error}; choose another place"
+            ) from error
 
     @staticmethod
     def load(path: str | Path) -> "Classifier":
         """Open a model file. Raises InputError where it is missing, damaged or something else."""
         header, arrays = _read_model(Path(path))
+        if header.get("digest") != _digest(arrays):
+            raise InputError(
+                f"{path} is damaged: its numbers are not those that were saved; copy it again or train it again"
+            )
         try:
             pixel_size = header["pixel_size"]
             fitted = restore(header["estimator"]["kind"], arrays, header["estimator"]["settings"])
@@ -231,6 +252,14 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             f"{path} has model format {header['version']}, this brushwork reads up to {FORMAT_VERSION}; update brushwork"
         )
     return header, arrays
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A checksum of the estimator's numbers: a flipped bit would change probabilities without a word."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode() + arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def same_pixel_size(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:
@@ -349,6 +378,12 @@ def prepare(
     examples = list(examples)
     if not examples:
         raise InputError("training needs at least one image with labels; none was given")
+    for pair in examples:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], Labels)):
+            raise InputError(
+                f"training takes a list of (image, labels) pairs, labels from open_labels; {_kind(pair)} was given"
+            )
+        check_is_image(pair[0])
     names = _class_names(examples, classes)
     # The first image with a known pixel size speaks for all.
     first = next((image for image, _ in examples if image.pixel_size is not None), examples[0][0])
@@ -435,6 +470,17 @@ def _colors(n: int, colors: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(colors)
 
 
+def _listed(values: NDArray[np.int64]) -> str:
+    few = ", ".join(map(str, values[:12]))
+    return few if len(values) <= 12 else f"{few}, ... ({len(values)} in all: is this a label image?)"
+
+
+def _kind(given: object) -> str:
+    if isinstance(given, tuple | list):
+        return f"({', '.join(type(part).__name__ for part in given)})"
+    return f"a {type(given).__name__}"
+
+
 def _class_names(examples: Examples, classes: Sequence[str] | None) -> tuple[str, ...]:
     counts = painted_classes(labels for _, labels in examples)
     highest = int(np.flatnonzero(counts).max()) + 1 if counts.any() else 0
@@ -445,7 +491,7 @@ def _class_names(examples: Examples, classes: Sequence[str] | None) -> tuple[str
         raise InputError(f"Training needs painted pixels of at least two classes; {found}. Paint some background too.")
     if len(set(names)) != len(names) or not all(names):
         raise InputError(f"the class names {', '.join(map(repr, names))} must be different and not empty")
-    values = ", ".join(str(i + 1) for i in np.flatnonzero(counts))
+    values = _listed(np.flatnonzero(counts) + 1)
     if len(names) < highest:
         raise InputError(
             f"the labels hold the values {values} but {len(names)} names were given ({', '.join(names)}); name every value from 1 "

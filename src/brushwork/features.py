@@ -166,11 +166,16 @@ class FeatureSet:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """A name for every map, e.g. "hessian 1.6 px, channel 0 [1]"."""
+        return self.names_with(())
+
+    def names_with(self, channel_names: Sequence[str]) -> tuple[str, ...]:
+        """The same with the channels' names."""
         names = []
         several = len({c for _, c in self._owners}) > 1
         for f in self.features:
             for c in f.channels or ():
-                base = f.label() + (f", channel {c}" if several else "")
+                channel = channel_names[int(c)] if channel_names else f"channel {c}"
+                base = f.label() + (f", {channel}" if several else "")
                 names += [base] if n_maps_of(f) == 1 else [f"{base} [{k}]" for k in range(n_maps_of(f))]
         return tuple(names)
 

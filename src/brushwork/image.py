@@ -160,6 +160,14 @@ def n_channels(image: Image) -> int:
     return len(image.channel_names)
 
 
+def check_is_image(given: object) -> None:
+    """Raise InputError where something else than an Image is given."""
+    if not isinstance(given, Image):
+        raise InputError(
+            f"an Image is wanted, a {type(given).__name__} was given; make one with open_image(path) or as_image(array, axes=...)"
+        )
+
+
 def as_image(
     array: Any, *, axes: str | None = None, pixel_size: Sequence[float] | None = None, uri: str = "array"
 ) -> ArrayImage:

@@ -1,7 +1,7 @@
 """Painted pixels: where, of which class, in which stroke."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -24,9 +24,9 @@ class Labels:
     """
 
     shape: tuple[int, ...]
-    coords: NDArray[np.int64]
-    classes: NDArray[np.uint8]
-    strokes: NDArray[np.int32]
+    coords: NDArray[np.int64] = field(repr=False)
+    classes: NDArray[np.uint8] = field(repr=False)
+    strokes: NDArray[np.int32] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -75,7 +75,8 @@ def from_coords(coords: NDArray, classes: NDArray, shape: tuple[int, ...]) -> La
     coords = np.asarray(coords, np.int64)
     classes = np.asarray(classes)
     if len(classes) and (classes.min() < 1 or classes.max() > MAX_CLASSES):
-        raise InputError(f"labels hold class {int(classes.max())}; classes are whole numbers from 1 to {MAX_CLASSES}")
+        worst = classes.min() if classes.min() < 1 else classes.max()
+        raise InputError(f"labels hold class {int(worst)}; classes are whole numbers from 1 to {MAX_CLASSES}")
     return Labels(shape, coords, classes.astype(np.uint8), _strokes(coords, classes))
 
 

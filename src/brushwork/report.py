@@ -6,7 +6,7 @@ Numbers and pictures are made here, as values; report_template.html only arrange
 import base64
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ from brushwork.classifier import Classifier
 from brushwork.errors import InputError, MissingPart, RunError
 from brushwork.image import SPATIAL, ArrayImage, Image
 from brushwork.io import READERS, open_image
+from brushwork.io.writers import channel_files
 from brushwork.jobs import read_record
 
 PREVIEW_EDGE = 720  # pixels; the longer side of a picture
@@ -230,14 +231,6 @@ def _opened_png(path: Path, kind: str, classifier: Classifier) -> Image:
     names = classifier.classes if kind == "probabilities" else classifier.features.names
     planes = [open_image(file) for file in channel_files(path, names)]
     return ArrayImage(np.stack([plane.source[:] for plane in planes]), "cyx", str(path), tuple(names))
-
-
-def channel_files(path: Path, channels: Sequence[str]) -> list[Path]:
-    """The files in which PNG keeps several channels; numbered where their names would meet."""
-    names = [re.sub(r"[^\w.-]+", "_", channel) for channel in channels]
-    if len(set(names)) < len(names):
-        names = [f"{i}_{name}" for i, name in enumerate(names, start=1)]
-    return [path.with_name(f"{path.stem}_{name}{path.suffix}") for name in names]
 
 
 def _sheet(opened: Opened, classifier: Classifier, edge: int) -> Sheet:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.blocks import Region
+from brushwork.errors import InputError
 from brushwork.image import Image
 
 WINDOW = 4.0  # radius of the smoothing before pixels are made larger, in sigmas
@@ -25,8 +26,13 @@ class Resampled:
 
     @staticmethod
     def to(image: Image, pixel_size: tuple[float, ...]) -> "Resampled | Image":
-        """The image at `pixel_size` (micrometres); itself where its own is the same or unknown."""
-        if image.pixel_size is None or np.allclose(image.pixel_size, pixel_size, rtol=1e-3, atol=0):
+        """The image at `pixel_size` (micrometres); itself where its own is the same. InputError where that is unknown."""
+        if image.pixel_size is None:
+            raise InputError(
+                f"the pixel size of {image.uri or 'the image'} is unknown, so it cannot be resampled to {pixel_size} um; "
+                "give --pixel-size"
+            )
+        if np.allclose(image.pixel_size, pixel_size, rtol=1e-3, atol=0):
             return image
         return Resampled(image, pixel_size, tuple(b / a for a, b in zip(image.pixel_size, pixel_size)))
 

@@ -1,6 +1,7 @@
 """Where the command line writes, and how it shows progress."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-console = Console()
-errors = Console(stderr=True)
+PIPED_WIDTH = 160  # columns where nobody looks at a terminal
+console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
 class _TellOnce(logging.Handler):
@@ -22,7 +24,9 @@ class _TellOnce(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not self.told and record.levelno == logging.INFO:
             self.told = True
-            errors.print("First use on this machine: compiling kernels, some 20 seconds, once.", style="dim")
+            errors.print(
+                "Compiling kernels for this machine: up to 20 seconds, and only at the first use of each.", style="dim"
+            )
 
 
 def announce_compilation() -> None:

@@ -84,8 +84,10 @@ def _prepared(
 
     images, labels = o.expanded(list(images)), o.expanded(list(labels))
     if len(images) != len(labels):
+        some = ", ".join(Path(i).name for i in images[:4])
         raise InputError(
-            f"{len(images)} images but {len(labels)} label images were given; every image needs its own, in the same order"
+            f"{len(images)} image(s) ({some}) but {len(labels)} label image(s) were given; every image needs its own, in the same "
+            "order. Images come first, and --classes takes no blanks: background,nucleus"
         )
     examples = []
     for image_file, label_file in zip(images, labels):

@@ -1,8 +1,10 @@
 """Files and folders that are written aside and renamed when they are complete, and what can go wrong meanwhile."""
 
 import errno
+import glob
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -42,7 +44,7 @@ def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         with told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield aside
-            _replace(aside, path)
+            replace(aside, path)
     finally:
         remove(aside)
 
@@ -79,14 +81,37 @@ class PatientFile(FileIO):
             raise self._failed
 
 
-def _replace(new: Path, path: Path) -> None:
-    if not path.is_dir():
+def replace(new: Path, path: Path) -> None:
+    """Give `new` the name `path`. A folder in its place is moved aside first, so that it is never there in part."""
+    if not path.is_dir() and not (path.exists() and new.is_dir()):
         os.replace(new, path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(old)
+    path.rename(_old(path))
     new.rename(path)
-    remove(old)
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.old"):  # also of calls that were killed here
+        remove(old)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder so that its name is gone at once: killed at any moment, no half of it is left under the name."""
+    with suppress(FileNotFoundError):
+        old = _old(path)
+        path.rename(old)
+        remove(old)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.old")
+
+
+def make_folder(path: Path) -> None:
+    """Raises InputError where there can be no such folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {(error.strerror or str(error)).lower()}; choose another output folder"
+        ) from error
 
 
 def remove(path: Path) -> None:

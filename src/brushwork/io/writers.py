@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -56,13 +56,39 @@ def write_image(
     """
     path = Path(path)
     layout = layout or layout_of(image)
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
+    check_layout(path, layout)
+    _check_same(image, layout)
+    return WRITERS[path.suffix.lower()](image, path, layout, progress, overwrite)
+
+
+def check_layout(path: Path, layout: Layout) -> None:
+    """Raise InputError where the format that the suffix of `path` names is unknown or cannot hold such an image."""
+    suffix = path.suffix.lower()
+    if suffix not in WRITERS:
         raise InputError(
             f"{path}: images cannot be written as {path.suffix or 'a file without suffix'}; known are {', '.join(WRITERS)}"
         )
-    _check_same(image, layout)
-    return writer(image, path, layout, progress, overwrite)
+    if suffix in CHECKS:
+        CHECKS[suffix](layout)
+
+
+def files_of(path: Path, layout: Layout) -> tuple[Path, ...]:
+    """The files or folders that an image of `layout` is written to: `path`, or of several channels as PNG, one for each."""
+    if path.suffix.lower() != ".png" or layout.n_channels == 1 or _is_colour(layout):
+        return (path,)
+    return channel_files(path, layout.channel_names)
+
+
+def channel_files(path: Path, channels: Sequence[str]) -> tuple[Path, ...]:
+    """The files in which PNG keeps several channels; numbered where their names would meet."""
+    names = [re.sub(r"[^\w.-]+", "_", channel) for channel in channels]
+    if len(set(names)) < len(names):
+        names = [f"{i}_{name}" for i, name in enumerate(names, start=1)]
+    return tuple(path.with_name(f"{path.stem}_{name}{path.suffix}") for name in names)
+
+
+def _is_colour(layout: Layout) -> bool:
+    return layout.kind == "image" and layout.n_channels == 3 and layout.dtype == np.uint8
 
 
 def export(
@@ -274,10 +300,6 @@ def _write_tiff(
     """OME-TIFF: tiled, deflate, planes in the order z, c, so that every slab is read once."""
     import tifffile
 
-    if np.dtype(layout.dtype).name in ("int64", "uint64", "float16"):
-        raise InputError(
-            f"TIFF cannot hold {layout.dtype} for other programs; write .h5, .npy or .ome.zarr, or choose another type"
-        )
     axes = "t" * layout.has_time + ("z" if len(layout.shape) == 3 else "") + "c" * layout.has_channels + "yx"
     lengths = dict(zip(layout.axes, layout.array_shape))
     tile = tuple(min(TILE, -(-n // 16) * 16) for n in layout.shape[-2:])
@@ -346,14 +368,6 @@ def _write_png(
     image: Image, path: Path, layout: Layout, progress: Progress | None, overwrite: bool
 ) -> tuple[Path, ...]:
     """One picture, or one per channel; a segmentation is a palette of class colours whose indices are the classes."""
-    if len(layout.shape) != 2 or layout.n_frames > 1:
-        raise InputError(
-            f"PNG holds one plane; {layout.axes} of {layout.array_shape} needs .tif, .h5, .npy or .ome.zarr"
-        )
-    if np.dtype(layout.dtype).name not in ("bool", "uint8", "uint16"):
-        raise InputError(
-            f"PNG holds whole numbers of 8 or 16 bits, not {layout.dtype}; choose uint8 or uint16 (--dtype), or another format"
-        )
     pixels = pixels_of(image, whole(layout.shape), np.dtype(layout.dtype))
     pictures = _pictures(pixels, path, layout)
     for target in pictures:
@@ -370,23 +384,35 @@ def _write_png(
 def _pictures(pixels: NDArray, path: Path, layout: Layout) -> dict[Path, Any]:
     from PIL import Image as Pillow
 
-    if layout.kind == "segmentation" and layout.dtype == np.uint8:
-        picture = Pillow.fromarray(pixels[0])
-        picture.putpalette(b"\0\0\0" + b"".join(bytes.fromhex(color) for color in layout.colors))
-        return {path: picture}
-    if layout.kind == "image" and layout.n_channels == 3 and layout.dtype == np.uint8:
+    files = files_of(path, layout)
+    if _is_colour(layout):
         return {path: Pillow.fromarray(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))}
-    if layout.n_channels == 1:
-        return {path: Pillow.fromarray(pixels[0])}
-    names = [re.sub(r"[^\w.-]+", "_", name) for name in layout.channel_names]
-    if len(set(names)) < len(names):
-        names = [f"{i}_{name}" for i, name in enumerate(names, start=1)]
-    return {
-        path.with_name(f"{path.stem}_{name}{path.suffix}"): Pillow.fromarray(plane)
-        for name, plane in zip(names, pixels)
-    }
+    pictures = {file: Pillow.fromarray(plane) for file, plane in zip(files, pixels)}
+    if layout.kind == "segmentation" and layout.dtype == np.uint8:
+        pictures[path].putpalette(b"\0\0\0" + b"".join(bytes.fromhex(color) for color in layout.colors))
+    return pictures
 
 
+def _check_png(layout: Layout) -> None:
+    if len(layout.shape) != 2 or layout.n_frames > 1:
+        raise InputError(
+            f"PNG holds one plane; {layout.axes} of {layout.array_shape} needs .tif, .h5, .npy or .ome.zarr"
+        )
+    if np.dtype(layout.dtype).name not in ("bool", "uint8", "uint16"):
+        instead = "" if layout.kind == "features" else "choose uint8 or uint16 (--dtype), or "
+        raise InputError(
+            f"PNG holds whole numbers of 8 or 16 bits, not {layout.dtype}; {instead}write .tif, .h5, .npy or .ome.zarr"
+        )
+
+
+def _check_tiff(layout: Layout) -> None:
+    if np.dtype(layout.dtype).name in ("int64", "uint64", "float16"):
+        raise InputError(
+            f"TIFF cannot hold {layout.dtype} for other programs; write .h5, .npy or .ome.zarr, or choose another type"
+        )
+
+
+CHECKS: dict[str, Callable[[Layout], None]] = {".png": _check_png, ".tif": _check_tiff, ".tiff": _check_tiff}
 WRITERS: dict[str, Writer] = {
     ".zarr": _write_zarr,
     **dict.fromkeys((".tif", ".tiff"), _write_tiff),
