@@ -82,7 +82,7 @@ def _info_model(path: Path) -> None:
         ("pixel size", f"{model.pixel_size} um" if model.pixel_size else "unknown"),
         ("dimensions", f"{model.ndim}D, axes {model.axes}"),
         ("features", f"{model.features.n_maps} maps: {selection(model.features, len(model.channel_names))}"),
-        ("estimator", f"{model.estimator.kind} {model.estimator.settings()}"),
+        ("estimator", made.get("estimator", model.estimator.kind)),
         ("made with", f"{made.get('software')}, seed {made.get('seed')}"),
     ]
     console.print(facts(str(path), rows))

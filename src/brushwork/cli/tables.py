@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -67,13 +68,11 @@ def suggestion_table(suggestions: list[Suggestion], best: Suggestion) -> Table:
     return made
 
 
-def facts(title: str, rows: list[tuple[str, Any]]) -> Table:
-    """Name and value, line by line."""
-    made = Table(
-        title=Text(title), title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
-    )
+def facts(title: str, rows: list[tuple[str, Any]]) -> Group:
+    """Name and value, line by line, under a title."""
+    made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim")
     made.add_column(overflow="fold")
     for name, value in rows:
         made.add_row(name, Text(str(value)))
-    return made
+    return Group(Text(title, style="bold"), made)
