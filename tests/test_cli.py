@@ -268,3 +268,35 @@ def test_records_are_json(plate, tmp_path):
     brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, cwd=plate)
     record = json.loads((tmp_path / "brushwork-run.json").read_text())
     assert record["images"][0]["kind"] == "probabilities"
+
+
+def test_what_is_there_for_another_reason_is_named_before_work_begins(plate, tmp_path):
+    brushwork("predict", "model.bwm", "cells_b.tif", "-o", tmp_path, cwd=plate)
+    (tmp_path / "brushwork-run.json").unlink()
+    said = brushwork("predict", "model.bwm", "cells_*.tif", "-o", tmp_path, cwd=plate, code=2)
+    assert "cells_b_probabilities.ome.zarr exists already" in said
+    assert not (tmp_path / "cells_a_probabilities.ome.zarr").exists()
+
+
+@pytest.mark.parametrize("change", [["--dtype", "uint16"], ["--axes", "yx"], ["--ignore", "strokes_a.tif"]])
+def test_done_before_means_with_the_same_settings(plate, tmp_path, change):
+    given = ["predict", "model.bwm", "cells_a.tif", "-o", tmp_path]
+    brushwork(*given, cwd=plate)
+    said = brushwork(*given, "cells_b.tif", *change, cwd=plate, code=2)
+    assert "cells_a_probabilities.ome.zarr exists already" in said
+    brushwork(*given, "--overwrite", *change, cwd=plate)
+    assert "done before" in brushwork(*given, "cells_b.tif", *change, cwd=plate)
+
+
+def test_pngs_of_channels_are_done_before_and_not_overwritten(plate, tmp_path):
+    given = ["predict", "model.bwm", "--as", "png", "-o", tmp_path]
+    brushwork(*given, "cells_a.tif", cwd=plate)
+    assert "done before" in brushwork(*given, "cells_a.tif", "cells_b.tif", cwd=plate)
+    (tmp_path / "cells_c_probabilities_inside.png").write_text("mine")
+    said = brushwork(*given, "cells_a.tif", "cells_c.tif", cwd=plate, code=2)
+    assert "cells_c_probabilities_inside.png exists already" in said
+
+
+@pytest.mark.parametrize("out", ["model.bwm/out", "/proc/x"])
+def test_a_folder_that_cannot_be_is_told(plate, out):
+    assert "cannot be written" in brushwork("predict", "model.bwm", "cells_a.tif", "-o", out, cwd=plate, code=2)

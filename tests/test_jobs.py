@@ -1,8 +1,14 @@
 """Predictions of stored images: complete or absent, resumed, and never dependent on how they were cut."""
 
 import json
+import os
 import resource
+import shutil
 import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +18,8 @@ from brushwork import jobs
 from brushwork.classifier import train
 from brushwork.errors import InputError, RunError
 from brushwork.image import as_image
+from brushwork.io import OmeZarrStore, aside, locks, run_folder
+from brushwork.resample import Resampled
 from painting import example
 
 
@@ -213,7 +221,276 @@ def test_records_of_runs(tmp_path):
     jobs.record(tmp_path, model, settings, {"image": "/a", "output": "a.ome.zarr", "model_hash": "1", "seconds": 1})
     jobs.record(tmp_path, model, settings, {"image": "/a", "output": "a.ome.zarr", "model_hash": "2", "seconds": 1})
     assert [e["model_hash"] for e in jobs.read_record(tmp_path)["images"]] == ["2"]
-    assert not jobs.is_recorded(tmp_path / "a.ome.zarr", "2", "/a")  # nothing is there
+    target = tmp_path / "a.ome.zarr"
+    assert not jobs.is_recorded(target, [target], "/a", {})  # nothing is there
     (tmp_path / jobs.RECORD).write_text(json.dumps([1]))
     with pytest.raises(InputError, match="not the record"):
         jobs.read_record(tmp_path)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def killed_in(monkeypatch, where, name, *, after=False):
+    """Make a function end the process, so to speak, before or after its work."""
+    real = getattr(where, name)
+
+    def dies(*args, **options):
+        if after:
+            real(*args, **options)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, dies)
+        yield
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def context(*args, **options):
+        with pytest.raises(Killed), contextmanager(killed_in)(monkeypatch, *args, **options):
+            yield
+
+    return context
+
+
+def test_markers_without_their_store_are_not_believed(flat, tmp_path, kill):
+    model, image = flat
+    out = tmp_path / "out.ome.zarr"
+    with kill(run_folder, "replace", after=True):
+        jobs.predict(model, image, out)
+    expected = read(out, image)[1]
+    assert (tmp_path / "out.ome.zarr.run" / "done" / "0").exists()
+    shutil.rmtree(out)
+    jobs.predict(model, image, out)
+    np.testing.assert_array_equal(read(out, image)[1], expected)
+    assert expected.any()
+    assert sorted(tmp_path.iterdir()) == [out]
+
+
+def test_killed_between_array_and_metadata_it_begins_again(flat, tmp_path, kill):
+    model, image = flat
+    out = tmp_path / "out.ome.zarr"
+    with kill(OmeZarrStore, "_write_metadata"):
+        jobs.predict(model, image, out)
+    assert (tmp_path / "out.ome.zarr.run" / "data.ome.zarr" / "0").exists()
+    assert read(jobs.predict(model, image, out), image)[1].any()
+
+
+def test_what_is_overwritten_is_whole_until_it_is_replaced(flat, tmp_path, kill):
+    model, image = flat
+    out = jobs.predict(model, image, tmp_path / "out.ome.zarr")
+    before = read(out, image)[1]
+    with kill(aside, "remove"):
+        jobs.predict(model, image, out, output="segmentation", overwrite=True)
+    assert set(np.unique(read(out, image)[1])) == {1, 2}
+    with kill(run_folder, "replace"):
+        jobs.predict(model, image, out, overwrite=True)
+    assert set(np.unique(read(out, image)[1])) == {1, 2}
+    jobs.predict(model, image, out, overwrite=True)
+    np.testing.assert_array_equal(read(out, image)[1], before)
+    assert sorted(tmp_path.iterdir()) == [out]
+
+
+def test_overwrite_continues_an_unfinished_run_of_the_same_plan(flat, tmp_path, kill, monkeypatch):
+    model, image = flat
+    out = jobs.predict(model, image, tmp_path / "out.ome.zarr", output="segmentation")
+    with kill(run_folder.RunFolder, "finish"):
+        jobs.predict(model, image, out, overwrite=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs._Task, "values", None)  # nothing is left to compute
+        jobs.predict(model, image, out, overwrite=True)
+    assert bw.open_image(out).channel_names == ("outside", "inside")
+    with kill(run_folder.RunFolder, "finish"):
+        jobs.predict(model, image, out, overwrite=True)
+    jobs.predict(model, image, out, output="segmentation", overwrite=True)  # another plan: begun anew
+    assert set(np.unique(read(out, image)[1])) == {1, 2}
+
+
+def test_a_run_with_another_description_or_mask_is_refused(flat, tmp_path, kill):
+    model, image = flat
+    mask = np.zeros(image.shape, np.uint8)
+    out = tmp_path / "out.ome.zarr"
+    with kill(run_folder.RunFolder, "finish"):
+        jobs.predict(model, image, out, ignore=as_image(mask))
+    edited = mask.copy()
+    edited[50, 40] = 1  # far from the boxes of a fingerprint
+    others = {
+        "another ignore": (model, image, edited),
+        "another pixel size": (model, as_image(image.source, pixel_size=(0.501, 0.5)), mask),
+        "another classes": (replace(model, classes=("a", "b")), image, mask),
+        "another model pixel size": (replace(model, pixel_size=(0.501, 0.5)), image, mask),
+        "another frame axis": (model, as_image(image.source[None], axes="tyx", pixel_size=(0.5, 0.5)), mask),
+    }
+    for said, (m, i, ignore) in others.items():
+        axes = "tyx" if "t" in i.axes else "yx"
+        with pytest.raises(InputError, match=said):
+            jobs.predict(m, i, out, ignore=as_image(ignore.reshape(i.source.shape), axes=axes))
+    jobs.predict(model, image, out, ignore=as_image(mask))
+
+
+def test_a_mask_too_large_to_hash_is_known_by_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "HASHED_BYTES", 10)
+    np.save(tmp_path / "mask.npy", np.zeros((200, 200), np.uint8))
+    before = jobs.mask_fingerprint(bw.open_image(tmp_path / "mask.npy"))
+    assert jobs.mask_fingerprint(bw.open_image(tmp_path / "mask.npy")) == before
+    os.utime(tmp_path / "mask.npy", (1, 1))
+    assert jobs.mask_fingerprint(bw.open_image(tmp_path / "mask.npy")) != before
+
+
+def test_resampling_needs_pixel_sizes_and_the_same_dimensions(flat, solid, tmp_path):
+    model, image = flat
+    with pytest.raises(InputError, match="--pixel-size"):
+        jobs.predict(model, as_image(image.source), tmp_path / "o.ome.zarr", resample=True)
+    with pytest.raises(InputError, match="unknown pixel size"):
+        jobs.predict(solid[0], solid[1], tmp_path / "o.ome.zarr", resample=True)
+    with pytest.raises(InputError, match="is 2D"):
+        jobs.predict(replace(solid[0], pixel_size=(2, 1, 1)), image, tmp_path / "o.ome.zarr", resample=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_of_a_block_counts_resampling_and_shards(flat):
+    model, _ = flat
+    pixels, settings = np.zeros((4000, 4000), np.float32), jobs.Settings(threads=1)
+    plain = jobs.block_bytes(model, as_image(pixels, pixel_size=(0.5, 0.5)), 256, settings)
+    finer = Resampled.to(as_image(pixels, pixel_size=(4, 4)), (0.5, 0.5))
+    assert jobs.block_bytes(model, finer, 256, settings) > 20 * plain  # 64 times as many pixels are computed
+    image = as_image(pixels, pixel_size=(0.5, 0.5))
+    assert jobs.block_edge(model, image, settings, held=jobs.DEFAULT_MEMORY) == jobs.EDGES[2][-1]
+
+
+def test_pngs_of_channels_are_not_overwritten_unasked(flat, tmp_path):
+    model, image = flat
+    first = jobs.predict(model, image, tmp_path / "p.png")
+    assert {p.name for p in tmp_path.iterdir()} == {"p_outside.png", "p_inside.png"}
+    before = first.read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        jobs.predict(model, image, tmp_path / "p.png", dtype="uint16")
+    assert first.read_bytes() == before
+    jobs.predict(model, image, tmp_path / "p.png", dtype="uint16", overwrite=True)
+    assert first.read_bytes() != before
+
+
+@pytest.mark.parametrize("what", ["stack", "movie", "float32", "features"])
+def test_what_a_format_cannot_hold_is_said_before_computing(flat, solid, tmp_path, monkeypatch, what):
+    model, image = solid if what == "stack" else flat
+    if what == "movie":
+        image = as_image(np.stack([image.source] * 2), axes="tyx")
+    options = {"float32": {"dtype": "float32"}, "features": {"output": "features"}}.get(what, {})
+    monkeypatch.setattr(jobs._Task, "values", None)
+    with pytest.raises(InputError, match="PNG holds"):
+        jobs.predict(model, image, tmp_path / "o.png", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_cannot_be_saved_predicts(tmp_path):
+    pytest.importorskip("sklearn")
+    image, labels, _ = example((60, 70))
+    model = train([(image, labels)], "gaussian:1", estimator="sklearn:GaussianNB")
+    assert read(jobs.predict(model, image, tmp_path / "o.ome.zarr"), image)[1].any()
+    other = train([(image, labels)], "gaussian:1", estimator="sklearn:GaussianNB")
+    assert jobs.model_hash(model) == jobs.model_hash(model) != jobs.model_hash(other)
+
+
+def test_two_processes_never_fill_one_output(flat, tmp_path, monkeypatch):
+    model, image = flat
+    out = tmp_path / "out.ome.zarr"
+    told = []
+    fill = jobs._fill
+
+    def filled(run, *args):
+        if not told:
+            told.append(True)
+            with pytest.raises(InputError, match="another process"):
+                jobs.predict(model, image, out)
+        fill(run, *args)
+
+    monkeypatch.setattr(jobs, "_fill", filled)
+    jobs.predict(model, image, out)
+    assert sorted(tmp_path.iterdir()) == [out]
+
+
+def test_locks_of_the_dead_are_taken_over(tmp_path):
+    lock = tmp_path / "lock"
+    other = "import os, sys, time, socket; print(os.getpid(), flush=True); time.sleep(60)"
+    living = subprocess.Popen([sys.executable, "-c", other], stdout=subprocess.PIPE, text=True)
+    try:
+        lock.write_text(f"{locks.socket.gethostname()} {living.pid} x")
+        with pytest.raises(InputError, match=str(living.pid)), locks.locked(lock, "it"):
+            pass
+    finally:
+        living.kill()
+        living.communicate()
+    with locks.locked(lock, "it"):
+        assert str(os.getpid()) in lock.read_text()
+    lock.write_text(f"{locks.socket.gethostname()} {os.getpid()} of an earlier process of this number")
+    with locks.locked(lock, "it"):
+        pass
+    lock.write_text("elsewhere 1 x")
+    with pytest.raises(InputError, match="elsewhere"), locks.locked(lock, "it"):
+        pass
+    os.utime(lock, (1, 1))
+    with locks.locked(lock, "it", stale=30):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_write_to_one_record_lose_nothing(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from brushwork import jobs\n"
+        "folder, name = Path(sys.argv[1]), sys.argv[2]\n"
+        "for i in range(15):\n"
+        "    jobs.record(folder, folder / 'm.bwm', jobs.Settings(), {'image': name, 'output': f'{name}{i}'})\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abc"]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert len(jobs.read_record(tmp_path)["images"]) == 45
+    assert [p.name for p in tmp_path.iterdir()] == [jobs.RECORD]
+
+
+def test_a_record_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        jobs.record(tmp_path / "file", tmp_path / "m.bwm", jobs.Settings(), {"image": "a", "output": "b"})
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\ufffd"])
+def test_a_damaged_plan_is_told(flat, tmp_path, kill, text):
+    model, image = flat
+    out = tmp_path / "out.ome.zarr"
+    with kill(run_folder.RunFolder, "finish"):
+        jobs.predict(model, image, out)
+    (tmp_path / "out.ome.zarr.run" / "plan.json").write_text(text)
+    with pytest.raises(InputError, match="damaged"):
+        jobs.predict(model, image, out)
+    jobs.predict(model, image, out, overwrite=True)
+
+
+def test_a_task_is_stored_while_the_next_is_made_and_marked_only_then(solid, tmp_path, monkeypatch):
+    model, _ = solid
+    image = as_image(np.random.default_rng(1).normal(100, 30, (10, 300, 300)).astype(np.float32))
+    second_begun, stored = threading.Event(), []
+    values, write = jobs._Task.values, OmeZarrStore.write
+
+    def seen(self, region):
+        if region.start[-1] >= 256:
+            second_begun.set()
+        return values(self, region)
+
+    def waits(self, region, pixels):
+        assert second_begun.wait(60)
+        if stored:
+            raise OSError(28, "No space left on device")
+        assert not list(tmp_path.glob("*.run/done/*"))
+        stored.append(region)
+        write(self, region, pixels)
+
+    monkeypatch.setattr(jobs._Task, "values", seen)
+    monkeypatch.setattr(OmeZarrStore, "write", waits)
+    with pytest.raises(RunError, match="could not be written"):
+        jobs.predict(model, image, tmp_path / "o.ome.zarr")
+    assert [p.name for p in tmp_path.glob("*.run/done/*")] == ["0"]

@@ -353,3 +353,18 @@ def test_many_images_get_small_pictures(tmp_path, monkeypatch):
 )
 def test_percent_calls_nothing_and_everything_only_what_is(share, text):
     assert report.percent(share) == text
+
+
+def test_an_image_is_read_by_the_model_and_settings_it_was_made_with(tmp_path):
+    classes = random_classes((40, 50))
+    folder = a_run(tmp_path, a_model(), np.zeros((40, 50), np.float32), classes)
+    a_model(classes=("sky", "sea", "land")).save(tmp_path / "other.bwm")
+    np.save(folder / "second.npy", classes.astype(np.uint8))
+    entry = {"image": str(tmp_path / "shore.npy"), "output": "second.npy", "axes": "yx", "seconds": 1.0}
+    record(folder, tmp_path / "other.bwm", Settings(output="segmentation", resample=True), entry)
+    page = report.write_report(folder).read_text()
+    assert "predicted with shore.bwm" in page
+    assert "no; yes" in page
+    assert "Areas at a glance" not in page  # the classes are not the same
+    (tmp_path / "shore.bwm").unlink()
+    assert "is not there any more" in report.write_report(folder).read_text()

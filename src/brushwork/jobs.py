@@ -7,27 +7,35 @@ OUT is ever incomplete.
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from brushwork._version import __version__
-from brushwork.blocks import Region, grid, run_over, thread_count
+from brushwork.blocks import Region, grid, run_over, thread_count, whole
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError, RunError, unknown
 from brushwork.image import Image
-from brushwork.io import WRITERS, Layout, export
+from brushwork.io import WRITERS, Layout
+from brushwork.io.aside import written_aside
+from brushwork.io.locks import locked
+from brushwork.io.run_folder import RunFolder
+from brushwork.io.writers import files_of
 from brushwork.resample import Resampled
 
 OUTPUTS = ("probabilities", "segmentation", "uncertainty", "features")
 DTYPES = ("uint8", "uint16", "float32")
 EDGES = {2: (1024, 512, 256, 128), 3: (128, 96, 64, 48, 32)}  # pixels; the first that fits the memory
 DEFAULT_MEMORY = 1 << 30  # bytes for all workers together
+HASHED_BYTES = 256 << 20  # of a mask up to here every pixel counts
 SAMPLE_EDGE = 32  # pixels; boxes that a fingerprint reads
 
 Progress = Callable[[str, int, int], None]  # what is done, pixels done, pixels in all
@@ -86,19 +94,50 @@ def predict(
     Raises InputError where the image does not suit the model or the output exists; RunError where writing failed.
     """
     settings = Settings(output, dtype, block, threads, memory, resample)
-    seen = image
-    if resample and classifier.pixel_size is not None:
-        seen = Resampled.to(image, classifier.pixel_size)
+    out = Path(out)
+    if out.suffix.lower() not in WRITERS:
+        raise unknown("format of an output", out.name, WRITERS)
+    seen = _at_pixel_size_of(classifier, image) if resample else image
     classifier.check_image(seen)
     if ignore is not None and (ignore.shape, ignore.n_frames) != (image.shape, image.n_frames):
         raise InputError(f"the mask to ignore is {ignore.shape}, the image {image.shape}; they have to be of one size")
-    run = _Run.begin(classifier, image, Path(out), settings, ignore, overwrite)
-    try:
-        _fill(run, _Task(classifier, seen, ignore, settings), progress)
-        return run.finish(progress)
-    except OSError as error:
-        reason = f"{error.strerror or error}; what is done is kept in {run.folder}"
-        raise RunError(f"{out} could not be written: {reason}") from error
+    layout = output_layout(classifier, image, settings)
+    with RunFolder.held(out, layout, plan_of(classifier, image, settings, ignore), overwrite) as run:
+        try:
+            _fill(run, _Task(classifier, seen, ignore, settings), progress)
+            return run.finish((lambda done, total: progress("writing", done, total)) if progress else None)
+        except OSError as error:
+            reason = f"{error.strerror or error}; what is done is kept in {run.folder}"
+            raise RunError(f"{out} could not be written: {reason}") from error
+
+
+def _at_pixel_size_of(classifier: Classifier, image: Image) -> Image:
+    """The image resampled to the pixel size of the model."""
+    if len(image.shape) != classifier.ndim:
+        classifier.check_image(image)
+    if classifier.pixel_size is None:
+        raise InputError(
+            "the model was trained on images of unknown pixel size, so nothing can be resampled to it; "
+            "leave --resample out, or train again with --pixel-size"
+        )
+    return Resampled.to(image, classifier.pixel_size)
+
+
+def plan_of(classifier: Classifier, image: Image, settings: Settings, ignore: Image | None) -> dict[str, Any]:
+    """All that settles the pixels and the description of an output: what an interrupted run is compared with."""
+    return {
+        "model": model_hash(classifier),
+        "classes": classifier.classes,
+        "colors": classifier.colors,
+        "model pixel size": classifier.pixel_size,
+        "image": fingerprint(image),
+        "pixel size": image.pixel_size,
+        "frame axis": "t" in image.axes,
+        "ignore": mask_fingerprint(ignore) if ignore is not None else None,
+        "output": settings.output,
+        "dtype": settings.stored_dtype.name,
+        "resample": settings.resample,
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,40 +191,60 @@ def quantised(values: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
     return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
 
 
-def _fill(run: "_Run", task: _Task, progress: Progress | None) -> None:
-    """Compute the tasks that are missing. Blocks of a task run in threads; one finished task is written while the next begins."""
-    settings, image = task.settings, task.image
-    edge = (block_edge(task.classifier, image, settings),) * len(run.layout.shape)
+def _fill(run: RunFolder, task: _Task, progress: Progress | None) -> None:
+    """Compute the tasks that are missing. Blocks of a task run in threads; a finished task is stored while the next is made."""
+    settings, layout = task.settings, run.layout
+    shard_bytes = int(np.prod(layout.shard)) * layout.n_channels * settings.stored_dtype.itemsize
+    edge = block_edge(task.classifier, task.image, settings, held=2 * shard_bytes)
     todo = [(i, region) for i, region in enumerate(run.store.task_regions()) if not run.is_done(i)]
-    total = run.layout.n_frames * int(np.prod(run.layout.shape))
+    total = layout.n_frames * int(np.prod(layout.shape))
     done = total - sum(region.size for _, region in todo)
-    for i, region in todo:
-        buffer = np.empty((run.layout.n_channels, *region.shape), settings.stored_dtype)
-        for part, values in run_over(task.values, grid(region, edge), threads=settings.threads):
-            buffer[(slice(None), *part.slices_in(region))] = values
-            done += part.size
-            if progress:
-                progress("predicting", done, total)
-        run.store.write(region, buffer)
-        run.mark(i)
+    with ThreadPoolExecutor(1, thread_name_prefix="brushwork-store") as storing:
+        earlier: Future[None] | None = None
+        for i, region in todo:
+            pixels = np.empty((layout.n_channels, *region.shape), settings.stored_dtype)
+            for part, values in run_over(
+                task.values, grid(region, (edge,) * len(layout.shape)), threads=settings.threads
+            ):
+                pixels[(slice(None), *part.slices_in(region))] = values
+                done += part.size
+                if progress:
+                    progress("predicting", done, total)
+            if earlier is not None:
+                earlier.result()
+            earlier = storing.submit(run.keep, i, region, pixels)
+        if earlier is not None:
+            earlier.result()
 
 
-def block_edge(classifier: Classifier, image: Image, settings: Settings) -> int:
-    """The edge of blocks: as asked, or the largest usual one with which all threads fit in the memory."""
+def block_edge(classifier: Classifier, image: Image, settings: Settings, *, held: int = 0) -> int:
+    """The edge of blocks: as asked, or the largest usual one with which all threads fit in the memory.
+
+    held : bytes of the memory that are taken already.
+    """
     if settings.block is not None:
         return settings.block
     edges = EDGES[len(image.shape)]
-    budget = settings.memory or DEFAULT_MEMORY
+    budget = (settings.memory or DEFAULT_MEMORY) - held
     workers = thread_count(settings.threads)
     return next((e for e in edges if workers * block_bytes(classifier, image, e, settings) <= budget), edges[-1])
 
 
 def block_bytes(classifier: Classifier, image: Image, edge: int, settings: Settings) -> int:
-    """About what one worker holds for a block: pixels read (as stored, float32, mirrored) and what it answers."""
-    halo = classifier.features.halo(image)
-    read = int(np.prod([min(edge, n) + 2 * h for n, h in zip(image.shape, halo)]))
-    answer = classifier.features.n_maps if settings.output == "features" else 2 * classifier.n_classes
-    return read * len(image.channel_names) * 12 + edge ** len(image.shape) * answer * 4 + (8 << 20)
+    """About what one worker holds for a block: pixels read (as stored, float32, mirrored) and what it answers.
+
+    image : at the model's pixel size; edge : in pixels of the original, of which Resampled makes 1 / ratio as many.
+    """
+    n_channels, halo = len(image.channel_names), classifier.features.halo(image)
+    ratio = image.ratio if isinstance(image, Resampled) else (1.0,) * len(image.shape)
+    made = [min(math.ceil(edge / r), n) for n, r in zip(image.shape, ratio)]
+    read = math.prod(m + 2 * h for m, h in zip(made, halo))
+    maps = classifier.features.n_maps if settings.output == "features" else classifier.n_classes
+    held = read * n_channels * 12 + math.prod(made) * maps * (4 if settings.output == "features" else 8) + (8 << 20)
+    if not isinstance(image, Resampled):
+        return held
+    back = math.prod(min(edge, n) for n in image.image.shape)
+    return held + image.bytes_to_read(made, halo) + back * (4 * maps + 16 * len(ratio))
 
 
 def fingerprint(image: Image) -> str:
@@ -199,120 +258,79 @@ def fingerprint(image: Image) -> str:
     return digest.hexdigest()[:32]
 
 
+def mask_fingerprint(mask: Image) -> str:
+    """A short name for a mask's content: all of it up to HASHED_BYTES, else where it lies, its files' size and time, and boxes."""
+    n_channels = len(mask.channel_names)
+    if math.prod(mask.shape) * mask.n_frames * n_channels * mask.dtype.itemsize > HASHED_BYTES:
+        return hashlib.sha256(repr((fingerprint(mask), mask.uri, files_state(mask.uri))).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(fingerprint(mask).encode())
+    for t in range(mask.n_frames):
+        for region in grid(whole(mask.shape, t), [EDGES[len(mask.shape)][0]] * len(mask.shape)):
+            digest.update((mask.read(region) != 0).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def files_state(uri: str) -> tuple[int, int] | None:
+    """Bytes and newest time of the file that a path leads to or into, or of the files of a folder; None of anything else."""
+    inside = Path(uri)
+    if inside.is_dir():
+        stats = [file.stat() for file in inside.rglob("*")]
+        return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+    for path in (inside, *inside.parents):
+        if path.is_file():
+            return path.stat().st_size, path.stat().st_mtime_ns
+    return None
+
+
 def model_hash(classifier: Classifier) -> str:
-    """A short name for what a classifier computes."""
+    """A short name for what a classifier computes; of one that cannot be saved, a name that only holds in this process."""
     digest = hashlib.sha256(json.dumps(classifier.features.to_json(), sort_keys=True).encode())
     digest.update(json.dumps([classifier.estimator.kind, classifier.estimator.settings()], sort_keys=True).encode())
-    for name, array in sorted(classifier.estimator.arrays().items()):
+    try:
+        arrays = classifier.estimator.arrays()
+    except InputError:
+        digest.update(_tokens.setdefault(classifier, os.urandom(16)))
+        return digest.hexdigest()[:32]
+    for name, array in sorted(arrays.items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:32]
 
 
+_tokens: WeakKeyDictionary[Classifier, bytes] = WeakKeyDictionary()
+
+
 def output_layout(classifier: Classifier, image: Image, settings: Settings) -> Layout:
     """Shape, channels and colours of what will be written."""
+    return replace(
+        _bare_layout(classifier, settings),
+        shape=tuple(image.shape),
+        n_frames=image.n_frames,
+        has_time="t" in image.axes,
+        pixel_size=image.pixel_size,
+    )
+
+
+def output_files(classifier: Classifier, out: Path, settings: Settings) -> tuple[Path, ...]:
+    """The files that a prediction to `out` writes: `out`, or as PNG one per channel."""
+    return files_of(out, _bare_layout(classifier, settings))
+
+
+def _bare_layout(classifier: Classifier, settings: Settings) -> Layout:
+    """What an output holds of any image: of shape (1, ...)."""
     names, colors = {
         "probabilities": (classifier.classes, classifier.colors),
-        "features": (classifier.features.names, ()),
+        "features": (classifier.map_names, ()),
         "segmentation": (classifier.classes, classifier.colors),
         "uncertainty": (("uncertainty",), ()),
     }[settings.output]
     return Layout(
-        shape=tuple(image.shape),
+        shape=(1,) * classifier.ndim,
         n_channels=1 if settings.output == "segmentation" else len(names),
-        n_frames=image.n_frames,
-        has_time="t" in image.axes,
         dtype=settings.stored_dtype,
         channel_names=tuple(names),
         colors=tuple(colors),
-        pixel_size=image.pixel_size,
         kind=settings.output,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """The folder of an output that is not finished."""
-
-    out: Path
-    folder: Path
-    layout: Layout
-    store: Any
-
-    @staticmethod
-    def begin(
-        classifier: Classifier, image: Image, out: Path, settings: Settings, ignore: Image | None, overwrite: bool
-    ) -> "_Run":
-        from brushwork.io.aside import refuse_existing
-        from brushwork.io.ome_zarr import OmeZarrStore
-
-        if out.suffix.lower() not in WRITERS:
-            raise unknown("format of an output", out.name, WRITERS)
-        refuse_existing(out, overwrite)
-        folder = out.with_name(out.name + ".run")
-        layout = output_layout(classifier, image, settings)
-        plan = {
-            "model": model_hash(classifier),
-            "image": fingerprint(image),
-            "ignore": fingerprint(ignore) if ignore is not None else None,
-            "output": settings.output,
-            "dtype": settings.stored_dtype.name,
-            "resample": settings.resample,
-        }
-        if overwrite:
-            shutil.rmtree(folder, ignore_errors=True)
-        _write_plan(folder, plan)
-        data = folder / "data.ome.zarr"
-        store = (
-            OmeZarrStore.open(data) if (data / "zarr.json").exists() else OmeZarrStore.create(data, layout, final=out)
-        )
-        return _Run(out, folder, layout, store)
-
-    def is_done(self, task: int) -> bool:
-        return (self.folder / "done" / str(task)).exists()
-
-    def mark(self, task: int) -> None:
-        (self.folder / "done" / str(task)).touch()
-
-    def finish(self, progress: Progress | None) -> Path:
-        """Make `out` of the store; returns what was written, of PNG the first file."""
-
-        def show(done: int, total: int) -> None:
-            if progress:
-                progress("writing", done, total)
-
-        if self.out.suffix.lower() == ".zarr":
-            self.store.build_pyramid(show)
-            if self.out.exists():
-                shutil.rmtree(self.out)
-            self.store.path.rename(self.out)
-            first = self.out
-        else:
-            first = export(self.store.image(), self.out, self.layout, show, overwrite=True)[0]
-        shutil.rmtree(self.folder)
-        return first
-
-
-def _write_plan(folder: Path, plan: dict[str, Any]) -> None:
-    """Write the plan of a new run, or check that an interrupted one is the same."""
-    file = folder / "plan.json"
-    if file.exists():
-        earlier = json.loads(file.read_text())
-        changed = [key for key in plan if earlier.get(key) != plan[key]]
-        if changed:
-            raise InputError(
-                f"{folder} holds an unfinished run with another {' and '.join(changed)}; "
-                "finish that one, or start anew with --overwrite"
-            )
-        return
-    try:
-        (folder / "done").mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(".part")
-        aside.write_text(json.dumps(plan, indent=1))
-        aside.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}; choose another output folder"
-        ) from error
 
 
 RECORD = "brushwork-run.json"
@@ -321,25 +339,39 @@ RECORD = "brushwork-run.json"
 def record(folder: Path, model: Path, settings: Settings, entry: dict[str, Any]) -> Path:
     """Note in `folder` that an image was predicted: what the report reads, and how a repeated command knows what is done.
 
-    entry : "image" (uri), "output" (file name in the folder), "kind", "model_hash", "axes", "level", "pixel_size", "seconds"; an
-    entry of the same output is replaced.
+    entry : "image" (uri), "output" (file name in the folder), "kind", "model_hash", "axes", "level", "pixel_size", "seconds",
+    "asked" (see `asked`); model and settings are added. An entry of the same output is replaced.
+    Raises InputError or RunError where it cannot be written. Several processes may write to one folder.
     """
     file = folder / RECORD
-    data = read_record(folder) if file.exists() else {"images": []}
-    data |= {"software": f"brushwork {__version__}", "model": str(model.resolve()), "settings": asdict(settings)}
-    data["images"] = [e for e in data["images"] if e["output"] != entry["output"]] + [entry]
-    aside = file.with_suffix(".part")
-    aside.write_text(json.dumps(data, indent=1))
-    aside.replace(file)
+    latest = {"software": f"brushwork {__version__}", "model": str(model.resolve()), "settings": asdict(settings)}
+    with locked(file.with_suffix(".lock"), str(file), wait=40, stale=30):
+        data = read_record(folder) if file.exists() else {"images": []}
+        others = [e for e in data["images"] if e["output"] != entry["output"]]
+        data |= latest | {"images": [*others, entry | latest]}
+        with written_aside(file, overwrite=True) as aside:
+            aside.write_text(json.dumps(data, indent=1))
     return file
 
 
-def is_recorded(target: Path, hash_: str, uri: str) -> bool:
-    """Whether `target` is the finished result of this model on this image."""
-    if not target.exists() or not (target.parent / RECORD).exists():
+def asked(classifier: Classifier, settings: Settings, **opened: str | None) -> dict[str, Any]:
+    """What of a command settles its results, apart from the image: to be compared when it is repeated."""
+    dtype = settings.stored_dtype.name
+    return {"model_hash": model_hash(classifier), "output": settings.output, "dtype": dtype} | {
+        "resample": settings.resample,
+        **opened,
+    }
+
+
+def is_recorded(target: Path, files: Iterable[Path], uri: str, wanted: dict[str, Any]) -> bool:
+    """Whether `files`, of the output `target`, are the finished result of the same command on this image.
+
+    wanted : what `asked` gives.
+    """
+    if not all(file.exists() for file in files) or not (target.parent / RECORD).exists():
         return False
-    mine = {"output": target.name, "model_hash": hash_, "image": uri}
-    return any(mine.items() <= entry.items() for entry in read_record(target.parent)["images"])
+    mine = {"output": target.name, "image": uri, "asked": wanted}
+    return any(all(entry.get(key) == mine[key] for key in mine) for entry in read_record(target.parent)["images"])
 
 
 def read_record(folder: Path) -> dict[str, Any]:

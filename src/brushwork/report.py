@@ -6,7 +6,7 @@ Numbers and pictures are made here, as values; report_template.html only arrange
 import base64
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -105,7 +105,8 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     run = read_record(folder)
     classifier = _model_of(run, folder)
     edge = SMALL_EDGE if len(run["images"]) >= MANY else PREVIEW_EDGE
-    sheets = [sheet_of(entry, folder, run, classifier, edge=edge) for entry in run["images"]]
+    models = {str(run.get("model")): classifier}
+    sheets = [_sheet_by_its_model(entry, folder, run, models, edge) for entry in run["images"]]
     _write(out, _rendered(context(run, classifier, sheets)))
     return out
 
@@ -131,8 +132,22 @@ def _rendered(values: Mapping[str, Any]) -> str:
     return environment.from_string(template).render(values)
 
 
+def _sheet_by_its_model(
+    entry: Mapping[str, Any], folder: Path, run: Mapping[str, Any], models: dict[str, Classifier], edge: int
+) -> Sheet:
+    """The sheet of an entry, read by the model it was made with; models : those opened so far, the run's first, by path."""
+    path = str(entry.get("model", run.get("model")))
+    try:
+        model = models[path] if path in models else models.setdefault(path, _model_of(entry, folder))
+    except InputError as error:
+        return Sheet(_name(entry), (str(entry["output"]),), problem=str(error))
+    made = sheet_of(entry, folder, run, model, edge=edge)
+    other = path != str(run.get("model"))
+    return replace(made, facts=(*made.facts, f"predicted with {Path(path).name}")) if other else made
+
+
 def _model_of(run: Mapping[str, Any], folder: Path) -> Classifier:
-    """The model of a run, where it was or beside the outputs."""
+    """The model of a run (or of an entry of its record), where it was or beside the outputs."""
     path = Path(str(run.get("model", "")))
     for candidate in (path, folder / path.name, folder.parent / path.name):
         if candidate.is_file():
@@ -192,7 +207,8 @@ def _opened(entry: Mapping[str, Any], folder: Path, kind: str, classifier: Class
 
 def kind_of(entry: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """What an output holds: one of jobs.OUTPUTS."""
-    return str(entry.get("kind") or run.get("settings", {}).get("output", "probabilities"))
+    used = entry.get("settings") or run.get("settings", {})
+    return str(entry.get("kind") or used.get("output", "probabilities"))
 
 
 def _opened_image(entry: Mapping[str, Any]) -> Image:
@@ -503,7 +519,7 @@ def context(run: Mapping[str, Any], classifier: Classifier, sheets: list[Sheet])
         "classes": list(zip(classifier.classes, safe_colors(classifier))),
         "version": __version__,
         "sheets": sheets,
-        "areas_known": [s for s in sheets if s.areas],
+        "areas_known": [s for s in sheets if tuple(area.name for area in s.areas) == tuple(classifier.classes)],
         "accuracy": _accuracy_context(accuracy, classifier) if accuracy is not None else None,
         "weights": feature_weights(classifier),
         "settings": _settings(run, classifier),
@@ -574,7 +590,7 @@ def families_of(classifier: Classifier) -> list[tuple[str, str]]:
 
 def _settings(run: Mapping[str, Any], classifier: Classifier) -> list[tuple[str, str]]:
     """Names and values for the list of settings."""
-    made, used = classifier.provenance, run.get("settings", {})
+    made = classifier.provenance
     preset = classifier.features.name
     rows = [
         ("Model file", str(run["model"])),
@@ -585,8 +601,11 @@ def _settings(run: Mapping[str, Any], classifier: Classifier) -> list[tuple[str,
         ("Features", f"{classifier.features.n_maps} maps" + (f", preset {preset}" if preset else "")),
         ("Estimator", str(made.get("estimator", classifier.estimator.kind))),
         ("Seed", str(made.get("seed", "not recorded"))),
-        ("Output", f"{used.get('output', 'not recorded')}, {used.get('dtype', '')}".rstrip(", ")),
-        ("Resampled to the model's pixel size", "yes" if used.get("resample") else "no"),
+        (
+            "Output",
+            _all_of(run, lambda used: f"{used.get('output', 'not recorded')}, {used.get('dtype', '')}".rstrip(", ")),
+        ),
+        ("Resampled to the model's pixel size", _all_of(run, lambda used: "yes" if used.get("resample") else "no")),
         ("Model made with", str(made.get("software", "not recorded"))),
         ("Predicted with", str(run.get("software", "not recorded"))),
         ("Report made with", f"brushwork {__version__}"),
@@ -594,3 +613,9 @@ def _settings(run: Mapping[str, Any], classifier: Classifier) -> list[tuple[str,
     if made.get("balanced"):
         rows.insert(7, ("Classes", "count the same, however much of each was painted"))
     return rows
+
+
+def _all_of(run: Mapping[str, Any], said: Callable[[Mapping[str, Any]], str]) -> str:
+    """What the settings of every image say, each answer once; of older records those of the run."""
+    common = run.get("settings", {})
+    return "; ".join(dict.fromkeys(said(entry.get("settings") or common) for entry in run["images"])) or said(common)

@@ -1,6 +1,7 @@
 """An image at another pixel size, read region by region, and results brought back to its own pixels."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,14 +68,29 @@ class Resampled:
     def _smoothed(self, region: Region) -> NDArray[np.float32]:
         from scipy.ndimage import gaussian_filter1d
 
-        sigmas = [max(r - 1, 0) / 2 for r in self.ratio]
-        reach = [int(WINDOW * s + 0.5) for s in sigmas]
-        around = region.grown(reach).clipped(self.image.shape)
+        around = region.grown(self._reach).clipped(self.image.shape)
         pixels = self.image.read(around)
-        for axis, sigma in enumerate(sigmas, start=1):
+        for axis, sigma in enumerate(self._sigmas, start=1):
             if sigma:
                 pixels = gaussian_filter1d(pixels, sigma, axis=axis, mode="mirror", truncate=WINDOW)
         return pixels[(slice(None), *region.slices_in(around))]
+
+    def bytes_to_read(self, made: Sequence[int], halo: Sequence[int]) -> int:
+        """About what `read` holds for a box of `made` pixels with its halo: source pixels, smoothed twice, and coordinates."""
+        boxes = [m + 2 * h for m, h in zip(made, halo)]
+        source = math.prod(
+            min(math.ceil(b * r + 2 * reach) + 2, n)
+            for b, r, reach, n in zip(boxes, self.ratio, self._reach, self.image.shape)
+        )
+        return 12 * source * len(self.channel_names) + 16 * len(boxes) * math.prod(boxes)
+
+    @property
+    def _sigmas(self) -> list[float]:
+        return [max(r - 1, 0) / 2 for r in self.ratio]
+
+    @property
+    def _reach(self) -> list[int]:
+        return [int(WINDOW * s + 0.5) for s in self._sigmas]
 
     def back(self, region: Region, compute: Callable[[Region], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What `compute` gives at this pixel size, interpolated at the pixels of `region` of the original image."""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from brushwork.cli import options as o
 from brushwork.cli.console import announce_compilation, console, parse_bytes, progress
 from brushwork.cli.main import app
 from brushwork.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from brushwork.classifier import Classifier
+    from brushwork.jobs import Settings
 
 SUFFIXES = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "hdf5": ".h5", "npy": ".npy", "png": ".png"}
 
@@ -46,35 +50,53 @@ def predict(
     """Classify every pixel of images. An interrupted run is continued by the same command."""
     from brushwork.classifier import Classifier
     from brushwork.io import open_image
-    from brushwork.jobs import Settings, is_recorded, model_hash, record
+    from brushwork.jobs import Settings, asked, record
     from brushwork.jobs import predict as predict_image
 
     settings = Settings(output, dtype, block, threads, parse_bytes(memory) if memory else None, resample)
     classifier = Classifier.load(model)
-    hash_ = model_hash(classifier)
     images = [resolved(uri) for uri in o.expanded(images)]
     targets = _targets(images, out, output, as_)
-    finished = [is_recorded(target, hash_, uri) for uri, target in zip(images, targets)]
+    mask_uri = resolved(ignore) if ignore else None
+    wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
+    finished = set() if overwrite else _finished(images, targets, classifier, settings, wanted)
     announce_compilation()
-    for uri, target, is_finished in zip(images, targets, finished):
-        if is_finished and not overwrite and not all(finished):
+    for uri, target in zip(images, targets):
+        if target in finished:
             console.print(f"{target}  (done before)", highlight=False, soft_wrap=True)
             continue
         image = open_image(
             uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size), like=classifier.axes
         )
-        mask = open_image(ignore, like=classifier.axes.replace("c", "")) if ignore else None
-        target.parent.mkdir(parents=True, exist_ok=True)
+        mask = open_image(mask_uri, like=classifier.axes.replace("c", "")) if mask_uri else None
         began = time.perf_counter()
         with progress(Path(uri).name) as show:
-            predict_image(
+            written = predict_image(
                 classifier, image, target, **asdict(settings), ignore=mask, overwrite=overwrite, progress=show
             )
         seconds = time.perf_counter() - began
-        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": hash_, "seconds": round(seconds, 2)}
+        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": wanted["model_hash"]}
         opened = {"axes": axes or image.axes, "level": level, "pixel_size": image.pixel_size}
-        record(target.parent, model, settings, entry | opened)
-        console.print(f"{target}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
+        record(target.parent, model, settings, entry | opened | {"seconds": round(seconds, 2), "asked": wanted})
+        console.print(f"{written}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
+
+
+def _finished(
+    images: list[str], targets: list[Path], classifier: "Classifier", settings: "Settings", wanted: dict[str, Any]
+) -> set[Path]:
+    """The targets that this command wrote before; refuses, all at once, those that are there for another reason."""
+    from brushwork.jobs import is_recorded, output_files
+
+    files = {target: output_files(classifier, target, settings) for target in targets}
+    finished = {t for t, uri in zip(targets, images) if is_recorded(t, files[t], uri, wanted)}
+    if len(finished) == len(targets):
+        finished = set()
+    there = [str(f) for t in targets if t not in finished for f in files[t] if f.exists()]
+    if there:
+        names = ", ".join(there[:4]) + (f" and {len(there) - 4} more" if len(there) > 4 else "")
+        verb, it = ("exists", "it") if len(there) == 1 else ("exist", "them")
+        raise InputError(f"{names} {verb} already; choose another name or overwrite {it} (--overwrite)")
+    return finished
 
 
 def resolved(uri: str) -> str:

@@ -147,7 +147,9 @@ def open_labels(uri: Uri | Sequence[Uri], image: Image, *, mapping: Mapping[int,
 def _stored(uri: Uri | Sequence[Uri]) -> tuple[Stored, str]:
     """What `uri` holds, and its name in messages."""
     if hasattr(uri, "shape"):
-        raise InputError("an array was given where a file is wanted; use as_image(array) for images, labels.from_array for labels")
+        raise InputError(
+            "an array was given where a file is wanted; use as_image(array) for images, labels.from_array for labels"
+        )
     if not isinstance(uri, (str, os.PathLike)):
         paths = [_local(os.fspath(entry)) for entry in uri]
         if not paths:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brushwork.errors import InputError
-from brushwork.io.aside import told
+from brushwork.io.aside import write_error
 
 _ours: set[str] = set()  # what stands in the locks that this process holds
 
@@ -47,12 +47,11 @@ def locked(path: Path, what: str, *, wait: float = 0, stale: float | None = None
 
 def _taken(path: Path, mine: str) -> bool:
     try:
-        with told(path.parent):
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except Exception as error:
-        if isinstance(error.__cause__, FileExistsError):
-            return False
-        raise
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise write_error(path.parent, error) from error
     with os.fdopen(handle, "w") as file:
         file.write(mine)
     return True

@@ -55,8 +55,8 @@ class OmeZarrStore:
         return store
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "OmeZarrStore":
-        """A volume that `create` made, to go on writing."""
+    def open(cls, path: str | os.PathLike[str], *, final: str | os.PathLike[str] | None = None) -> "OmeZarrStore":
+        """A volume that `create` made, to go on writing. final : see `create`."""
         path = Path(path)
         try:
             attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
@@ -64,7 +64,7 @@ class OmeZarrStore:
             array = ts.open(_spec(path / "0"), open=True, context=_context()).result()
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is no OME-Zarr that brushwork wrote ({first_line(error)})") from error
-        return cls(path, layout, array)
+        return cls(path, layout, array, Path(final) if final is not None else None)
 
     def image(self) -> ArrayImage:
         """The volume as an image, to read from."""

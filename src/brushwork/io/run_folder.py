@@ -102,6 +102,7 @@ def _store(folder: Path, layout: Layout, out: Path) -> OmeZarrStore:
         with told(folder):
             discard(folder / "done")
             discard(data)
-        OmeZarrStore.create(data, layout, final=out)
     make_folder(folder / "done")
-    return OmeZarrStore.open(data, final=out)
+    if (data / "zarr.json").exists():
+        return OmeZarrStore.open(data, final=out)
+    return OmeZarrStore.create(data, layout, final=out)

@@ -155,7 +155,9 @@ def axes_wanted(shape: Sequence[int], uri: str, note: str = "") -> InputError:
     """The error that asks for axes, with suggestions that fit the shape."""
     if len(shape) < 2:
         return InputError(f"{uri} has {len(shape)} axes; an image has at least two")
-    shape = tuple(n for n in shape if n > 1) if len(shape) > 5 else shape  # ImageJ's planes have several axes of length 1
+    shape = (
+        tuple(n for n in shape if n > 1) if len(shape) > 5 else shape
+    )  # ImageJ's planes have several axes of length 1
     suggestions = {3: ["zyx", "cyx", "tyx"], 4: ["czyx", "zcyx", "tzyx", "zyxc"], 5: ["tczyx", "tzcyx", "tzyxc"]}
     fitting = suggestions.get(len(shape), [])
     if shape[-1] in (3, 4):
