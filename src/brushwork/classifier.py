@@ -29,7 +29,7 @@ PIXEL_SIZE_TOLERANCE = 0.05
 # Blue background, orange foreground, then further hues that stay apart for colour-blind eyes (Okabe & Ito 2008).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 ROWS_EDGE = {2: 128, 3: 48}  # pixels; strokes are gathered in boxes up to this size
-ARRAY_EDGE = {2: (512, 512), 3: (64, 128, 256)}  # blocks of an image in memory
+ARRAY_EDGE = {2: (512, 2048), 3: (64, 128, 256)}  # blocks of an image in memory
 
 
 @dataclass(frozen=True, eq=False)
