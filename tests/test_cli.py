@@ -141,6 +141,15 @@ def test_a_repeated_command_continues_with_what_is_missing(plate, tmp_path):
     brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, "--overwrite", cwd=plate)
 
 
+def test_a_changed_image_is_not_done_before(plate, tmp_path):
+    (tmp_path / "x.tif").write_bytes((plate / "cells_a.tif").read_bytes())
+    brushwork("predict", plate / "model.bwm", "x.tif", "-o", "out", cwd=tmp_path)
+    pixels = 255 - tifffile.imread(plate / "cells_a.tif")
+    tifffile.imwrite(tmp_path / "x.tif", pixels)
+    said = brushwork("predict", plate / "model.bwm", "x.tif", plate / "cells_b.tif", "-o", "out", cwd=tmp_path, code=2)
+    assert "exists already" in said
+
+
 def test_one_image_may_name_its_output(plate, tmp_path):
     for name in ("one.ome.zarr", "one.tif"):
         brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path / name, cwd=plate)
@@ -180,6 +189,7 @@ def test_ctrl_c_leaves_nothing_that_looks_complete_and_the_run_continues(plate, 
 
 BAD = {
     "missing file": ("predict model.bwm nothing.tif -o out", "nothing.tif"),
+    "one of many missing": ("predict model.bwm cells_a.tif nothing.tif -o out", "1 of 2 images are not there"),
     "missing model": ("predict nothing.bwm cells_a.tif -o out", "no model file"),
     "not an image": ("info text.tif", "text.tif"),
     "truncated": ("predict model.bwm cut.tif -o out", "cut.tif"),

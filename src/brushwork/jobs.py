@@ -339,8 +339,8 @@ RECORD = "brushwork-run.json"
 def record(folder: Path, model: Path, settings: Settings, entry: dict[str, Any]) -> Path:
     """Note in `folder` that an image was predicted: what the report reads, and how a repeated command knows what is done.
 
-    entry : "image" (uri), "output" (file name in the folder), "kind", "model_hash", "axes", "level", "pixel_size", "seconds",
-    "asked" (see `asked`); model and settings are added. An entry of the same output is replaced.
+    entry : "image" (uri), "stamp" (see `stamp`), "output" (file name in the folder), "kind", "model_hash", "axes", "level",
+    "pixel_size", "seconds", "asked" (see `asked`); model and settings are added. An entry of the same output is replaced.
     Raises InputError or RunError where it cannot be written. Several processes may write to one folder.
     """
     file = folder / RECORD
@@ -363,6 +363,15 @@ def asked(classifier: Classifier, settings: Settings, **opened: str | None) -> d
     }
 
 
+def stamp(uri: str) -> list[int] | None:
+    """Size and time of the last change of a local file; None where that says nothing."""
+    path = Path(uri)
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
 def is_recorded(target: Path, files: Iterable[Path], uri: str, wanted: dict[str, Any]) -> bool:
     """Whether `files`, of the output `target`, are the finished result of the same command on this image.
 
@@ -370,7 +379,7 @@ def is_recorded(target: Path, files: Iterable[Path], uri: str, wanted: dict[str,
     """
     if not all(file.exists() for file in files) or not (target.parent / RECORD).exists():
         return False
-    mine = {"output": target.name, "image": uri, "asked": wanted}
+    mine = {"output": target.name, "image": uri, "stamp": stamp(uri), "asked": wanted}
     return any(all(entry.get(key) == mine[key] for key in mine) for entry in read_record(target.parent)["images"])
 
 

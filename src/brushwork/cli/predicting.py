@@ -50,12 +50,13 @@ def predict(
     """Classify every pixel of images. An interrupted run is continued by the same command."""
     from brushwork.classifier import Classifier
     from brushwork.io import open_image
-    from brushwork.jobs import Settings, asked, record
+    from brushwork.jobs import Settings, asked, record, stamp
     from brushwork.jobs import predict as predict_image
 
     settings = Settings(output, dtype, block, threads, parse_bytes(memory) if memory else None, resample)
     classifier = Classifier.load(model)
     images = [resolved(uri) for uri in o.expanded(images)]
+    _refuse_missing(images)
     targets = _targets(images, out, output, as_)
     mask_uri = resolved(ignore) if ignore else None
     wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
@@ -75,7 +76,13 @@ def predict(
                 classifier, image, target, **asdict(settings), ignore=mask, overwrite=overwrite, progress=show
             )
         seconds = time.perf_counter() - began
-        entry = {"image": uri, "output": target.name, "kind": output, "model_hash": wanted["model_hash"]}
+        entry = {
+            "image": uri,
+            "stamp": stamp(uri),
+            "output": target.name,
+            "kind": output,
+            "model_hash": wanted["model_hash"],
+        }
         opened = {"axes": axes or image.axes, "level": level, "pixel_size": image.pixel_size}
         record(target.parent, model, settings, entry | opened | {"seconds": round(seconds, 2), "asked": wanted})
         console.print(f"{written}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
@@ -97,6 +104,20 @@ def _finished(
         verb, it = ("exists", "it") if len(there) == 1 else ("exist", "them")
         raise InputError(f"{names} {verb} already; choose another name or overwrite {it} (--overwrite)")
     return finished
+
+
+def _refuse_missing(images: list[str]) -> None:
+    """A file that is not there is told before the others are worked on."""
+    missing = [
+        uri
+        for uri in images
+        if "://" not in uri
+        and not Path(uri).exists()
+        and not any(p.is_file() or p.suffix == ".zarr" for p in Path(uri).parents)
+    ]
+    if len(missing) > 1 or (missing and len(images) > 1):
+        names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        raise InputError(f"{len(missing)} of {len(images)} images are not there: {names}; nothing was done")
 
 
 def resolved(uri: str) -> str:
