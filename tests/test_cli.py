@@ -224,6 +224,10 @@ BAD = {
     "no folder": ("train cells_a.tif --labels strokes_a.tif --classes a,b -o no/where/x.bwm", "does not exist"),
     "nan": ("predict model.bwm nan.npy -o out", "nan at (3, 4)"),
     "unknown output": ("predict model.bwm cells_a.tif -o out --output maps", "known: prob"),
+    "no choice of type": (
+        "predict model.bwm cells_a.tif -o out --output segmentation --dtype uint16",
+        "always stored as uint8",
+    ),
     "unknown format": ("predict model.bwm cells_a.tif -o out --as jpeg", "known: ome-zarr"),
     "zip as model": ("info zip.bwm", "zip archive"),
     "pickle as model": ("info pickle.bwm", "pickle"),

@@ -29,8 +29,8 @@ def predict(
     ] = "probabilities",
     as_: Annotated[str | None, typer.Option("--as", help="ome-zarr (default), tiff, hdf5, npy or png.")] = None,
     dtype: Annotated[
-        str, typer.Option("--dtype", help="uint8, uint16 or float32; 1.0 becomes the type's maximum.")
-    ] = "uint8",
+        str | None, typer.Option("--dtype", help="uint8 (default), uint16 or float32; 1.0 becomes the type's maximum.")
+    ] = None,
     ignore: Annotated[
         str | None, typer.Option("--ignore", help="A mask; pixels where it is not 0 are left out.")
     ] = None,
@@ -53,7 +53,12 @@ def predict(
     from brushwork.jobs import Settings, asked, record, stamp
     from brushwork.jobs import predict as predict_image
 
-    settings = Settings(output, dtype, block, threads, parse_bytes(memory) if memory else None, resample)
+    if dtype is not None and output in ("segmentation", "features"):
+        stored = Settings(output).stored_dtype
+        raise InputError(
+            f"--dtype is for probabilities and uncertainty; {output} is always stored as {stored}, leave it out"
+        )
+    settings = Settings(output, dtype or "uint8", block, threads, parse_bytes(memory) if memory else None, resample)
     classifier = Classifier.load(model)
     images = [resolved(uri) for uri in o.expanded(images)]
     _refuse_missing(images)
