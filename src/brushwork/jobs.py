@@ -364,12 +364,9 @@ def asked(classifier: Classifier, settings: Settings, **opened: str | None) -> d
 
 
 def stamp(uri: str) -> list[int] | None:
-    """Size and time of the last change of a local file; None where that says nothing."""
-    path = Path(uri)
-    if not path.is_file():
-        return None
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    """`files_state` of an image in one file, as JSON has it; None of a folder, which may hold millions of files."""
+    state = None if Path(uri).is_dir() else files_state(uri)
+    return list(state) if state else None
 
 
 def is_recorded(target: Path, files: Iterable[Path], uri: str, wanted: dict[str, Any]) -> bool:

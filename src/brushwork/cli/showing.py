@@ -18,6 +18,7 @@ def info(
     level: o.Level = None,
 ) -> None:
     """Say what something is: a model, an image, or what a folder holds."""
+    from brushwork.io import is_zarr
     from brushwork.jobs import RECORD
 
     for name in o.expanded(what):
@@ -26,15 +27,10 @@ def info(
             _info_model(path)
         elif (path / RECORD).is_file():
             _info_results(path)
-        elif path.is_dir() and not _is_image_folder(path):
+        elif path.is_dir() and not is_zarr(path):
             _info_folder(path)
         else:
             _info_image(name, axes, level)
-
-
-def _is_image_folder(path: Path) -> bool:
-    markers = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-    return path.suffix == ".zarr" or any((path / marker).is_file() for marker in markers)
 
 
 def _info_image(name: str, axes: str | None, level: str | None) -> None:

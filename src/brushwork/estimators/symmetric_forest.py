@@ -4,7 +4,6 @@ Every node of a level asks the same question, so a tree of depth D is D compares
 faster than walking ordinary trees, and as accurate. The loops are in `kernels/forest_train.py` and `forest_predict.py`.
 """
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from brushwork.blocks import thread_count
 from brushwork.errors import InputError
 from brushwork.estimators import Settings
 from brushwork.kernels import forest_predict, forest_train
@@ -116,7 +116,7 @@ class SymmetricForest:
                 maps[some], thresholds[some], leaves[some], gains[some],
             )  # fmt: skip
 
-        _in_threads(grow_some, self.trees, threads or os.cpu_count() or 1)
+        _in_threads(grow_some, self.trees, thread_count(threads))
         return FittedSymmetricForest(maps, thresholds, leaves, knots, _importances(maps, gains, n_maps))
 
 

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from brushwork.errors import InputError, unknown
 from brushwork.image import ArrayImage, Image
 from brushwork.io.layout import Layout, layout_of
-from brushwork.io.stored import Level, Stored, settle
+from brushwork.io.stored import Level, Stored, is_zarr, settle
 from brushwork.io.wrong import looks_like, missing
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "Stored",
     "export",
     "image_levels",
+    "is_zarr",
     "layout_of",
     "open_image",
     "open_labels",
@@ -187,8 +188,7 @@ def _reader_of(name: str) -> Reader:
 
 
 def _reader_of_folder(path: Path) -> Reader:
-    markers = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-    if path.suffix.lower() == ".zarr" or any((path / marker).is_file() for marker in markers):
+    if is_zarr(path):
         return READERS[".zarr"]
     return readers().get(path.suffix.lower(), FOLDER)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -41,6 +42,14 @@ class Stored:
     channel_names: tuple[str, ...] = ()
     palette: Sliceable | None = None
     note: str = ""
+
+
+ZARR_MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a zarr, by its name or by what lies in it."""
+    return folder.suffix.lower() == ".zarr" or any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
 def one_level(

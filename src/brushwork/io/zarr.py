@@ -13,11 +13,10 @@ import tensorstore as ts
 
 from brushwork.errors import InputError
 from brushwork.image import Sliceable
-from brushwork.io.stored import Level, Stored, one_level
+from brushwork.io.stored import ZARR_MARKERS, Level, Stored, one_level
 from brushwork.io.units import to_um
 from brushwork.io.wrong import first_line
 
-MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 CACHE_BYTES = 64 << 20
 
 
@@ -27,7 +26,7 @@ def _context() -> Any:
 
 
 def is_zarr(folder: Path) -> bool:
-    return any((folder / marker).is_file() for marker in MARKERS)
+    return any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
 def kvstore_spec(uri: str) -> Any:
@@ -70,7 +69,7 @@ def read(uri: str) -> Stored:
         return _plain(uri, (folder.json(".zattrs") or {}).get("_ARRAY_DIMENSIONS"))
     attributes = document.get("attributes", {}) if document is not None else folder.json(".zattrs")
     if attributes is None and folder.json(".zgroup") is None:
-        raise InputError(f"{uri} is no zarr: it has none of {', '.join(MARKERS)}")
+        raise InputError(f"{uri} is no zarr: it has none of {', '.join(ZARR_MARKERS)}")
     attributes = attributes or {}
     ome = attributes.get("ome", attributes)
     if ome.get("multiscales"):

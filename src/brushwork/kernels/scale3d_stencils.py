@@ -28,7 +28,7 @@ from brushwork.kernels.filters import (
     SMOOTH,
     STENCIL_RADIUS,
 )
-from brushwork.kernels.scale2d import even2, even3, odd2
+from brushwork.kernels.scale2d import even2, even3, neighbours, odd2
 from brushwork.kernels.simd import (
     LANES,
     fma,
@@ -137,35 +137,17 @@ def plain_y_row(ring, r0, r1, r2, r3, r4, width, k, wants_hessian, out, to, map_
     gaussian, laplacian = outputs[GAUSSIAN] * map_size + to, outputs[LAPLACIAN] * map_size + to
     magnitude, difference = outputs[MAGNITUDE] * map_size + to, outputs[DIFFERENCE] * map_size + to
     hessian = outputs[HESSIAN] * map_size + to
+    rows = r0, r1, r2, r3, r4
     for x in range(0, width, LANES):
         p = SMOOTH_SMOOTH * TILE_WIDTH + x
-        a, b, c, d, e = (
-            load(ring, p + r0),
-            load(ring, p + r1),
-            load(ring, p + r2),
-            load(ring, p + r3),
-            load(ring, p + r4),
-        )
-        near, far = b + d, a + e
-        g, gyy, gy = even3(c, near, far, s0, s1, s2), even3(c, near, far, d0, d1, d2), odd2(d - b, e - a, f1, f2)
+        c, near, far, slope, far_slope = neighbours(ring, p, rows)
+        g, gyy, gy = even3(c, near, far, s0, s1, s2), even3(c, near, far, d0, d1, d2), odd2(slope, far_slope, f1, f2)
         p = SMOOTH_FIRST * TILE_WIDTH + x
-        a, b, c, d, e = (
-            load(ring, p + r0),
-            load(ring, p + r1),
-            load(ring, p + r2),
-            load(ring, p + r3),
-            load(ring, p + r4),
-        )
-        gx, gxy = even3(c, b + d, a + e, s0, s1, s2), odd2(d - b, e - a, f1, f2)
+        c, near, far, slope, far_slope = neighbours(ring, p, rows)
+        gx, gxy = even3(c, near, far, s0, s1, s2), odd2(slope, far_slope, f1, f2)
         p = FIRST_SMOOTH * TILE_WIDTH + x
-        a, b, c, d, e = (
-            load(ring, p + r0),
-            load(ring, p + r1),
-            load(ring, p + r2),
-            load(ring, p + r3),
-            load(ring, p + r4),
-        )
-        gz, gyz = even3(c, b + d, a + e, s0, s1, s2), odd2(d - b, e - a, f1, f2)
+        c, near, far, slope, far_slope = neighbours(ring, p, rows)
+        gz, gyz = even3(c, near, far, s0, s1, s2), odd2(slope, far_slope, f1, f2)
         p = SMOOTH_SECOND * TILE_WIDTH + x
         gxx = smooth_ring(ring, p + r0, p + r1, p + r2, p + r3, p + r4, s0, s1, s2)
         p = FIRST_FIRST * TILE_WIDTH + x
