@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from brushwork import FeatureSet, Image, Labels
-from brushwork.classifier import Classifier, Prepared, fit, prepare
-from brushwork.image import ArrayImage, whole
+from brushwork.blocks import whole
+from brushwork.classifier import Classifier
+from brushwork.image import ArrayImage
 from brushwork.labels import from_array
+from brushwork.training import Prepared, fit, prepare
 
 BUDGETS = ("few", "many")
 PEER = "sklearn:ExtraTreesClassifier"  # its default is 100 trees
@@ -103,7 +105,7 @@ def measure(case: Case, budget: str, baseline: float, seed: int, with_peer: bool
     ours = case.scores(fit(prepared, seed=seed))
     dice = precision = float("nan")
     if with_peer:
-        peer = case.scores(fit(prepared, PEER, seed=0))
+        peer = case.scores(replace(fit(prepared, PEER, seed=0), class_weights=()))  # as scikit-learn gives it
         dice, precision = peer["mean_dice"], mean_precision(peer)
     return Result(ours["mean_dice"], mean_precision(ours), baseline, dice, precision)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from brushwork.classifier import train
 from brushwork.image import as_image
 from brushwork.io import Layout, OmeZarrStore
 from brushwork.labels import from_array
+from brushwork.training import train
 
 LIMIT = 1.5  # GiB
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from brushwork.blocks import Region, grid, run_over, whole
-from brushwork.classifier import ARRAY_EDGE, Classifier, train, training_rows
+from brushwork.classifier import ARRAY_EDGE, Classifier
 from brushwork.estimators import estimator
 from brushwork.features import FeatureSet
 from brushwork.image import as_image
@@ -30,6 +30,7 @@ from brushwork.kernels.compile import kernel
 from brushwork.kernels.filters import presmoothing
 from brushwork.kernels.simd import fma, load, splat, store
 from brushwork.labels import from_array
+from brushwork.training import train, training_rows
 
 THREADS = 2
 REPEATS, PEER_REPEATS = 7, 1

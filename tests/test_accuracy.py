@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from brushwork.accuracy import Accuracy, folds_of, held_out, held_out_probabilities, measured
-from brushwork.classifier import TrainingRows, prepare
 from brushwork.errors import InputError
 from brushwork.estimators import estimator
 from brushwork.suggest import best_small, suggest_features
+from brushwork.training import TrainingRows, prepare
 from painting import example
 
 

@@ -9,11 +9,12 @@ import pytest
 
 import brushwork as bw
 from brushwork.blocks import grid, whole
-from brushwork.classifier import Classifier, train, training_rows
+from brushwork.classifier import Classifier
 from brushwork.errors import InputError
 from brushwork.features import FeatureSet
 from brushwork.image import as_image
 from brushwork.labels import from_array
+from brushwork.training import train, training_rows
 from painting import example, strokes_on, two_tone
 
 
@@ -130,7 +131,7 @@ def test_forests_of_scikit_learn_are_walked_as_scikit_learn_does():
     from sklearn.ensemble import RandomForestClassifier
 
     image, labels, _ = example()
-    model = train([(image, labels)], "fast", estimator="sklearn:RandomForestClassifier", seed=5)
+    model = train([(image, labels)], "fast", estimator="sklearn:RandomForestClassifier", priors="strokes", seed=5)
     table = training_rows([(image, labels)], model.features)
     theirs = RandomForestClassifier(random_state=5).fit(table.rows, table.y)
     maps = model.features.at(image, model.block(image, whole(image.shape))).reshape(model.features.n_maps, -1)

@@ -15,11 +15,11 @@ import pytest
 
 import brushwork as bw
 from brushwork import jobs
-from brushwork.classifier import train
 from brushwork.errors import InputError, RunError
 from brushwork.image import as_image
 from brushwork.io import OmeZarrStore, aside, locks, run_folder
 from brushwork.resample import Resampled
+from brushwork.training import train
 from painting import example
 
 

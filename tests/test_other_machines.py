@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from brushwork.blocks import whole
-from brushwork.classifier import train
+from brushwork.training import train
 from painting import example
 
 PROGRAM = """

@@ -16,13 +16,14 @@ from brushwork._version import __version__
 if TYPE_CHECKING:
     from brushwork.accuracy import Accuracy, assess
     from brushwork.blocks import Block, Region
-    from brushwork.classifier import Classifier, train
+    from brushwork.classifier import Classifier
     from brushwork.errors import InputError, RunError
     from brushwork.features import Feature, FeatureSet
     from brushwork.image import Image, as_image
     from brushwork.io import open_image, open_labels
     from brushwork.jobs import predict
     from brushwork.labels import Labels
+    from brushwork.training import train
 
 # Loaded when first used: importing brushwork loads neither numba nor a file format.
 _HOME = {
@@ -31,7 +32,7 @@ _HOME = {
     "Block": "blocks",
     "Region": "blocks",
     "Classifier": "classifier",
-    "train": "classifier",
+    "train": "training",
     "InputError": "errors",
     "RunError": "errors",
     "Feature": "features",

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.classifier import Classifier, Prepared, TrainingRows, prepare
+from brushwork.classifier import Classifier
 from brushwork.estimators import Estimator
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.labels import Labels
+from brushwork.priors import reweigh
+from brushwork.training import Prepared, TrainingRows, fit, prepare
 
 FOLDS = 5
 RELIABILITY_BINS = 5
@@ -140,15 +142,34 @@ def held_out_probabilities(
     return out
 
 
-def held_out(prepared: Prepared, estimator: str | Estimator = "symmetric-forest", *, seed: int = 0) -> Accuracy:
-    """Accuracy on whole strokes that were left out of training."""
+def held_out(
+    prepared: Prepared,
+    estimator: str | Estimator = "symmetric-forest",
+    *,
+    seed: int = 0,
+    class_weights: Sequence[float] = (),
+) -> Accuracy:
+    """Accuracy on whole strokes that were left out of training.
+
+    class_weights : of the classifier whose accuracy this is (Classifier.class_weights).
+    """
     fold = folds_of(prepared.table, prepared.n_classes)
     probabilities = held_out_probabilities(prepared, estimator_named(estimator), fold, seed=seed)
-    return measured(prepared.table, probabilities, prepared.classes)
+    if class_weights:
+        reweigh(probabilities, class_weights)
+    return measured(prepared.table, probabilities, prepared.classes, class_weights)
 
 
-def measured(table: TrainingRows, probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> Accuracy:
-    """Accuracy from probabilities (n_classes, n) of the pixels of a table; NaN columns are left out."""
+def measured(
+    table: TrainingRows,
+    probabilities: NDArray[np.float32],
+    classes: tuple[str, ...],
+    class_weights: Sequence[float] = (),
+) -> Accuracy:
+    """Accuracy from probabilities (n_classes, n) of the pixels of a table; NaN columns are left out.
+
+    class_weights : where classes are more or less common than in the strokes, pixels count so for the reliability.
+    """
     n = len(classes)
     tested = ~np.isnan(probabilities[0])
     p, y = probabilities[:, tested], table.y[tested]
@@ -158,9 +179,11 @@ def measured(table: TrainingRows, probabilities: NDArray[np.float32], classes: t
     top = p.max(0).astype(np.float64) if len(y) else np.zeros(0)
     bins = ((top - 1 / n) / (1 - 1 / n) * RELIABILITY_BINS).astype(int).clip(0, RELIABILITY_BINS - 1)
     counts = np.bincount(bins, minlength=RELIABILITY_BINS)
-    per_bin = np.maximum(counts, 1)
-    confidence = np.bincount(bins, top, RELIABILITY_BINS) / per_bin
-    correct = np.bincount(bins, guess == y, RELIABILITY_BINS) / per_bin
+    weight = np.asarray(class_weights or [1.0] * n)[y]
+    per_bin = np.bincount(bins, weight, RELIABILITY_BINS)
+    per_bin[counts == 0] = 1
+    confidence = np.bincount(bins, weight * top, RELIABILITY_BINS) / per_bin
+    correct = np.bincount(bins, weight * (guess == y), RELIABILITY_BINS) / per_bin
     return Accuracy(classes, confusion, strokes, confidence, correct, counts)
 
 
@@ -170,11 +193,14 @@ def assess(
     *,
     classes: Sequence[str] | None = None,
     estimator: str | Estimator = "symmetric-forest",
+    priors: str = "image",
     seed: int = 0,
     threads: int | None = None,
 ) -> Accuracy:
-    """Held-out accuracy of a training with these arguments (classifier.train's)."""
-    return held_out(prepare(examples, features, classes=classes, threads=threads), estimator, seed=seed)
+    """Held-out accuracy of a training with these arguments (training.train's)."""
+    prepared = prepare(examples, features, classes=classes, priors=priors, threads=threads)
+    model = fit(prepared, estimator, seed=seed)
+    return held_out(prepared, estimator, seed=seed, class_weights=model.class_weights)
 
 
 def with_accuracy(classifier: Classifier, accuracy: Accuracy) -> Classifier:

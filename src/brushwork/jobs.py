@@ -285,7 +285,8 @@ def files_state(uri: str) -> tuple[int, int] | None:
 def model_hash(classifier: Classifier) -> str:
     """A short name for what a classifier computes; of one that cannot be saved, a name that only holds in this process."""
     digest = hashlib.sha256(json.dumps(classifier.features.to_json(), sort_keys=True).encode())
-    digest.update(json.dumps([classifier.estimator.kind, classifier.estimator.settings()], sort_keys=True).encode())
+    facts = [classifier.estimator.kind, classifier.estimator.settings(), classifier.class_weights]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
     try:
         arrays = classifier.estimator.arrays()
     except InputError:

@@ -8,12 +8,12 @@ import numpy as np
 
 from brushwork.accuracy import folds_of, held_out_probabilities, measured
 from brushwork.blocks import Region
-from brushwork.classifier import Prepared
 from brushwork.errors import InputError
 from brushwork.estimators import Estimator
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import Feature, FeatureSet, n_maps_of
 from brushwork.image import Image
+from brushwork.training import Prepared
 
 PROBE_EDGE = {2: 256, 3: 48}  # pixels; the block on which cost is measured
 KEEP_WITHIN = 0.01  # of the best balanced accuracy: what a smaller set may lose

@@ -67,9 +67,9 @@ def _path(fast: bool) -> str:
 def _try_out() -> None:
     import numpy as np
 
-    from brushwork.classifier import train
     from brushwork.image import as_image
     from brushwork.labels import from_array
+    from brushwork.training import train
 
     pixels = np.random.default_rng(0).random((256, 256), np.float32)
     pixels[:, 128:] += 1

@@ -65,7 +65,7 @@ def _image_facts(image: Any) -> list[tuple[str, Any]]:
 def _info_model(path: Path) -> None:
     from brushwork.accuracy import accuracy_of
     from brushwork.classifier import Classifier
-    from brushwork.cli.tables import accuracy_table, facts, feature_weights
+    from brushwork.cli.tables import accuracy_table, facts, feature_weights, prior_line
     from brushwork.features import selection
 
     model = Classifier.load(path)
@@ -85,6 +85,8 @@ def _info_model(path: Path) -> None:
     accuracy = accuracy_of(model)
     if accuracy is not None:
         console.print(accuracy_table(accuracy, model))
+    if model.class_weights:
+        console.print(prior_line(model), highlight=False)
     console.print(feature_weights(model))
 
 

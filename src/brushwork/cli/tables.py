@@ -53,6 +53,13 @@ def accuracy_table(accuracy: Accuracy, model: Classifier) -> Table:
     return made
 
 
+def prior_line(model: Classifier) -> str:
+    """How common classes are taken to be."""
+    around = model.provenance["shares around the strokes"]
+    shares = ", ".join(f"{name} {percent(around[name])}" for name in model.classes)
+    return f"around the strokes: {shares}; probabilities lean half-way to that (--priors strokes: not at all)"
+
+
 def feature_weights(model: Classifier) -> Table:
     made = table("features that carried most weight", "share")
     for name, share in list(model.importances().items())[:TOP]:

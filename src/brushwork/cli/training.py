@@ -29,6 +29,12 @@ def train(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Every class counts the same, however much of it is painted.")
     ] = False,
+    priors: Annotated[
+        str,
+        typer.Option(
+            "--priors", help="How common classes are: image (half-way to their shares around the strokes) or strokes."
+        ),
+    ] = "image",
     colors: Annotated[str | None, typer.Option("--colors", help="One #rrggbb per class.")] = None,
     seed: o.Seed = 0,
     axes: o.Axes = None,
@@ -39,9 +45,9 @@ def train(
 ) -> None:
     """Learn from painted images; writes a model file and reports how good it is on strokes left out."""
     from brushwork import accuracy as acc
-    from brushwork.classifier import fit
-    from brushwork.cli.tables import accuracy_table, feature_weights
+    from brushwork.cli.tables import accuracy_table, feature_weights, prior_line
     from brushwork.estimators import estimator as recipe_named
+    from brushwork.training import fit
 
     if out.suffix != ".bwm":
         raise InputError(f"a model file ends with .bwm; {out} was given")
@@ -51,18 +57,20 @@ def train(
         raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
     announce_compilation()
     recipe = recipe_named(estimator, **({"balanced": True} if balanced else {}))
-    prepared = _prepared(images, labels, classes, features, channels, axes, level, pixel_size, threads)
+    prepared = _prepared(images, labels, classes, features, channels, priors, axes, level, pixel_size, threads)
     began = time.perf_counter()
     model = fit(prepared, recipe, seed=seed, colors=o.comma_list(colors) if colors else None)
     model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
     model = model.with_provenance(estimator=estimator, balanced=balanced)
     seconds = time.perf_counter() - began
-    measured = acc.held_out(prepared, recipe, seed=seed)
+    measured = acc.held_out(prepared, recipe, seed=seed, class_weights=model.class_weights)
     model = acc.with_accuracy(model, measured)
     model.save(out)
     n = len(prepared.table.y)
     console.print(f"{n:,} painted pixels, {prepared.features.n_maps} feature maps, trained in {seconds:.2f} s")
     console.print(accuracy_table(measured, model))
+    if model.class_weights:
+        console.print(prior_line(model), highlight=False)
     console.print(feature_weights(model))
     console.print(f"model: {out}", highlight=False)
 
@@ -73,14 +81,15 @@ def _prepared(
     classes: str,
     features: str,
     channels: str | None,
+    priors: str,
     axes: str | None,
     level: str | None,
     pixel_size: str | None,
     threads: int | None,
 ) -> Any:
-    from brushwork.classifier import prepare
     from brushwork.features import FeatureSet
     from brushwork.io import open_image, open_labels
+    from brushwork.training import prepare
 
     images, labels = o.expanded(list(images)), o.expanded(list(labels))
     if len(images) != len(labels):
@@ -98,6 +107,7 @@ def _prepared(
         FeatureSet.parse(features),
         classes=o.comma_list(classes),
         channels=o.channel_list(channels),
+        priors=priors,
         threads=threads,
     )
     for note in prepared.notes:
@@ -126,7 +136,7 @@ def suggest_features(
     from brushwork.suggest import suggest_features as suggest
 
     announce_compilation()
-    prepared = _prepared(images, labels, classes, features, channels, axes, level, pixel_size, threads)
+    prepared = _prepared(images, labels, classes, features, channels, "strokes", axes, level, pixel_size, threads)
     suggestions = suggest(prepared, estimator, seed=seed)
     best = best_small(suggestions)
     console.print(suggestion_table(suggestions, best))
