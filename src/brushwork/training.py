@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,11 +43,30 @@ class TrainingRows:
 Examples = Sequence[tuple[Image, Labels]]
 
 
-def training_rows(examples: Examples, features: FeatureSet, *, threads: int | None = None) -> TrainingRows:
-    """Feature rows at all painted pixels, in the order of images, then of blocks, then of pixels."""
+RowsAt = Callable[[Image, FeatureSet, int, NDArray[np.int64]], NDArray[np.float32]]
+
+
+def rows_at(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, n_maps) of frame `t` at positions `at` (n, ndim), which lie close to each other."""
+    box = Region(tuple(at.min(0).tolist()), tuple((at.max(0) + 1).tolist()), t)
+    rows = np.empty((len(at), features.n_maps), np.float32)
+    for region, maps in features.tiles(image, features.block(image, box)):
+        mine = ((at >= region.start) & (at < region.stop)).all(1)
+        index = np.ravel_multi_index(tuple((at[mine] - region.start).T), maps.shape[1:])
+        rows[mine] = maps.reshape(len(maps), -1)[:, index].T
+    return rows
+
+
+def training_rows(
+    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_at: RowsAt = rows_at
+) -> TrainingRows:
+    """Feature rows at all painted pixels, in the order of images, then of cells, then of pixels.
+
+    rows_at : where the rows of a cell come from; who paints keeps the rows of earlier strokes.
+    """
     parts, first_stroke = [], 0
     for i, (image, labels) in enumerate(examples):
-        for rows, chosen in _rows_of(image, labels, features, threads):
+        for rows, chosen in _rows_of(image, labels, features, threads, rows_at):
             n = len(chosen)
             strokes = chosen.strokes.astype(np.int64) + first_stroke
             parts.append(TrainingRows(rows, chosen.classes.astype(np.int64) - 1, strokes, np.full(n, i)))
@@ -58,19 +77,24 @@ def training_rows(examples: Examples, features: FeatureSet, *, threads: int | No
     return TrainingRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in fields))
 
 
-def rows_around(examples: Examples, features: FeatureSet, *, threads: int | None = None) -> NDArray[np.float32]:
+def rows_around(
+    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_at: RowsAt = rows_at
+) -> NDArray[np.float32]:
     """(n, n_maps) rows at a sample of pixels around the strokes (priors.around); without NaN and infinity."""
     sampled = class_priors.around([labels for _, labels in examples])
     parts = [
-        rows for (image, _), sample in zip(examples, sampled) for rows, _ in _rows_of(image, sample, features, threads)
+        rows
+        for (image, _), sample in zip(examples, sampled)
+        for rows, _ in _rows_of(image, sample, features, threads, rows_at)
     ]
     rows = np.concatenate(parts)
     return rows[np.isfinite(rows).all(1)]
 
 
 def _rows_of(
-    image: Image, labels: Labels, features: FeatureSet, threads: int | None
+    image: Image, labels: Labels, features: FeatureSet, threads: int | None, rows_at: RowsAt
 ) -> list[tuple[NDArray[np.float32], Labels]]:
+    """(rows, labels) of every cell with painted pixels."""
     if labels.shape != image.shape:
         raise InputError(f"labels of {labels.shape} cannot belong to {image.uri or 'an image'} of {image.shape}")
     if len(labels) and (labels.frames.max() >= image.n_frames or labels.has_time != (image.n_frames > 1)):
@@ -85,24 +109,12 @@ def _rows_of(
 
     def one(cell: int) -> tuple[NDArray[np.float32], Labels]:
         chosen = labels.chosen(members[cell])
-        at = chosen.positions
-        tight = Region(tuple(at.min(0).tolist()), tuple((at.max(0) + 1).tolist()), int(chosen.frames[0]))
-        return _rows_in(image, features, tight, at), chosen
+        return rows_at(image, features, int(chosen.frames[0]), chosen.positions), chosen
 
     if not len(labels):
         return []
     done = dict(run_over(one, range(len(members)), threads=threads))
     return [done[cell] for cell in sorted(done)]
-
-
-def _rows_in(image: Image, features: FeatureSet, box: Region, at: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n, n_maps) at positions `at` inside `box`."""
-    rows = np.empty((len(at), features.n_maps), np.float32)
-    for region, maps in features.tiles(image, features.block(image, box)):
-        mine = ((at >= region.start) & (at < region.stop)).all(1)
-        index = np.ravel_multi_index(tuple((at[mine] - region.start).T), maps.shape[1:])
-        rows[mine] = maps.reshape(len(maps), -1)[:, index].T
-    return rows
 
 
 def train(
@@ -164,8 +176,9 @@ def prepare(
     channels: Sequence[int | str] | None = None,
     priors: str = "image",
     threads: int | None = None,
+    rows_at: RowsAt = rows_at,
 ) -> Prepared:
-    """Check examples and compute their feature rows; see `train`."""
+    """Check examples and compute their feature rows; see `train` and `training_rows`."""
     class_priors.check(priors)
     examples = list(examples)
     if not examples:
@@ -189,8 +202,8 @@ def prepare(
     notes = _notes(asked, features, min((image for image, _ in examples), key=lambda i: min(i.shape)))
     for note in notes:
         log.info(note)
-    table = training_rows(examples, features, threads=threads)
-    around = rows_around(examples, features, threads=threads) if priors == "image" else None
+    table = training_rows(examples, features, threads=threads, rows_at=rows_at)
+    around = rows_around(examples, features, threads=threads, rows_at=rows_at) if priors == "image" else None
     return Prepared(
         table, around, features, names, first, tuple(image.uri for image, _ in examples), thread_count(threads), notes
     )
