@@ -15,6 +15,8 @@ from PIL import Image
 
 import brushwork as bw
 from brushwork.cli.main import repeated
+from brushwork.errors import closest
+from brushwork.estimators.sklearn import check_can_be_saved
 from painting import strokes_on, two_tone
 
 COMMAND = str(Path(sys.executable).parent / "brushwork")
@@ -86,6 +88,20 @@ def test_info_of_everything(plate, tmp_path):
         assert expected in said
 
 
+def test_info_of_a_folder_tells_folders_and_unfinished_runs(plate, tmp_path):
+    for name in "ab":
+        (tmp_path / "planes").mkdir(exist_ok=True)
+        (tmp_path / "planes" / f"{name}.tif").write_bytes((plate / f"cells_{name}.tif").read_bytes())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "c_probabilities.tif.run").mkdir()
+    (tmp_path / "c_probabilities.tif.run" / "plan.json").write_text("{}")
+    said = {line.split()[0]: line for line in brushwork("info", tmp_path, cwd=plate).splitlines()[1:]}
+    assert "folder of 2 image files" in said["planes"]
+    assert "folder without images" in said["notes"]
+    assert "unfinished" in said["c_probabilities.tif"]
+    assert len(said) == 3
+
+
 def test_convert_a_stack_of_planes_and_back(tmp_path):
     stack = np.random.default_rng(0).integers(0, 60000, (3, 40, 50)).astype(np.uint16)
     for i, plane in enumerate(stack):
@@ -135,10 +151,19 @@ def test_report_of_a_run(plate, tmp_path):
 
 def test_a_repeated_command_continues_with_what_is_missing(plate, tmp_path):
     brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, cwd=plate)
-    said = brushwork("predict", "model.bwm", "cells_a.tif", "cells_b.tif", "-o", tmp_path, cwd=plate)
-    assert said.count("done before") == 1
-    assert "exists already" in brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, cwd=plate, code=2)
-    brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, "--overwrite", cwd=plate)
+    for n_done in (1, 2):
+        said = brushwork("predict", "model.bwm", "cells_a.tif", "cells_b.tif", "-o", tmp_path, cwd=plate)
+        assert said.count("done before") == n_done
+    said = brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, "--overwrite", cwd=plate)
+    assert "done before" not in said
+
+
+def test_what_another_model_made_is_not_done_before(plate, tmp_path):
+    strokes = ("cells_a.tif", "--labels", "strokes_a.tif", "--classes", "outside,inside", "--features", "fast")
+    brushwork("train", *strokes, "-o", tmp_path / "other.bwm", "--seed", "1", cwd=plate)
+    brushwork("predict", "model.bwm", "cells_a.tif", "-o", tmp_path, cwd=plate)
+    said = brushwork("predict", tmp_path / "other.bwm", "cells_a.tif", "-o", tmp_path, cwd=plate, code=2)
+    assert "exists already" in said
 
 
 def test_a_changed_image_is_not_done_before(plate, tmp_path):
@@ -148,6 +173,21 @@ def test_a_changed_image_is_not_done_before(plate, tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", pixels)
     said = brushwork("predict", plate / "model.bwm", "x.tif", plate / "cells_b.tif", "-o", "out", cwd=tmp_path, code=2)
     assert "exists already" in said
+
+
+def test_what_is_assumed_of_pixel_sizes_is_told_once(plate, tmp_path):
+    given = ("cells_a.tif", "--labels", "strokes_a.tif", "--classes", "outside,inside", "--features", "fast")
+    brushwork("train", *given, "-o", tmp_path / "known.bwm", "--pixel-size", "0.5,0.5", cwd=plate)
+    predict = ["predict", tmp_path / "known.bwm", "cells_a.tif", "cells_b.tif", "--overwrite", "-o", tmp_path]
+    said = brushwork(*predict, cwd=plate)
+    assert said.count("unknown; taken as the model's, 0.5 x 0.5 um") == 1
+    assert "cells_a.tif is unknown" in said
+    said = brushwork(*predict, "--resample", "--pixel-size", "0.5,0.5", cwd=plate)
+    assert said.count("cells_a.tif has the model's pixel size already") == said.count("already") == 1
+    for known in (["--pixel-size", "0.5,0.5"], ["--pixel-size", "0.25,0.25", "--resample"]):
+        said = brushwork(*predict, *known, cwd=plate)
+        assert "already" not in said
+        assert "unknown" not in said
 
 
 def test_one_image_may_name_its_output(plate, tmp_path):
@@ -216,6 +256,10 @@ BAD = {
         "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --estimator sklearn:KNeighborsClassifier",
         "pickle",
     ),
+    "cannot be saved, said before anything is read": (
+        "train nothing.tif --labels nothing.tif --classes a,b -o x.bwm --estimator sklearn:GaussianNB",
+        "GaussianNB works in memory but cannot be saved",
+    ),
     "no estimator": (
         "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --estimator sklearn:VotingClassifier",
         "Voting",
@@ -234,7 +278,21 @@ BAD = {
     "text as model": ("info text.bwm", "not a brushwork model"),
     "two of one name": ("predict model.bwm cells_a.tif cells_a.tif -o out", "would both be written"),
     "one file for two": ("predict model.bwm cells_a.tif cells_b.tif -o out.ome.zarr", "need a folder"),
+    "nearly an output": (
+        "predict model.bwm cells_a.tif -o out --output segmentatoin",
+        "unknown output 'segmentatoin' (did you mean 'segmentation'?); known: probabilities",
+    ),
+    "nearly a preset": (
+        "train cells_a.tif --labels strokes_a.tif --classes a,b -o x.bwm --features fsat",
+        "did you mean the preset 'fast'?",
+    ),
+    "a preset and more": ("features fast;hessian:1", "'fast' is not a feature selection: a preset stands alone"),
+    "nearly a family": ("features hesian", "a family needs its sigmas, e.g. hessian:1,1.6"),
+    "nearly a family with sigma": ("features hesian:1", "did you mean 'hessian'?"),
+    "image and model swapped": ("predict cells_a.tif model.bwm -o out", "brushwork predict model.bwm cells_a.tif"),
     "unknown option": ("predict model.bwm --nonsense", "--nonsense"),
+    "usage of a subcommand": ("predict model.bwm", "(brushwork predict --help)"),
+    "usage": ("--nonsense", "(brushwork --help)"),
     "not a run": ("report .", "brushwork-run.json"),
 }
 
@@ -261,6 +319,19 @@ def bad_files(plate):
     tifffile.imwrite(plate / "none.tif", strokes * 0)
     tifffile.imwrite(plate / "gaps.tif", strokes + (strokes == 2))
     return plate
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("fsat", "fast"), ("FAST", "fast"), ("dapi", "0 (DAPI)"), ("10", None), ("zebra", None), ("", None)],
+)
+def test_the_closest_name(given, near):
+    assert closest(given, ["all", "fast", "0 (DAPI)", "1"]) == near
+
+
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "RandomForestClassifier", "ExtraTreesClassifier"])
+def test_trees_of_scikit_learn_can_be_saved(name):
+    check_can_be_saved(name)
 
 
 @pytest.mark.parametrize("name", BAD)

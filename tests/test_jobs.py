@@ -209,6 +209,19 @@ def test_another_pixel_size_is_an_error_or_resampled(flat, tmp_path):
     np.testing.assert_array_equal(read(again, large)[1], segmentation)
 
 
+def test_what_is_assumed_of_a_pixel_size_is_noted(flat):
+    model, image = flat
+    unknown = as_image(image.source, uri="x.tif")
+    assert "x.tif is unknown; taken as the model's, 0.5 x 0.5 um" in jobs.pixel_size_note(
+        model, unknown, resample=False
+    )
+    assert jobs.pixel_size_note(model, image, resample=False) == ""
+    assert jobs.pixel_size_note(replace(model, pixel_size=None), unknown, resample=False) == ""
+    assert "--resample changes nothing" in jobs.pixel_size_note(model, image, resample=True)
+    other = as_image(image.source, pixel_size=(0.25, 0.25))
+    assert jobs.pixel_size_note(model, other, resample=True) == ""
+
+
 def test_memory_settles_the_block(flat):
     model, image = flat
     plenty = jobs.block_edge(model, image, jobs.Settings())

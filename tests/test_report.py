@@ -315,6 +315,12 @@ def test_flat_and_broken_pixels_still_make_a_picture(values):
     assert report.stretched(values.astype(np.float32)).dtype == np.uint8
 
 
+def test_a_picture_of_noise_is_written_without_complaint(capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    assert report.data_uri(noise).startswith("data:image/jpeg")
+    assert capfd.readouterr().err == ""
+
+
 def test_outlines_lie_between_classes():
     classes = np.ones((6, 6), int)
     classes[2:4, 2:4] = 2

@@ -28,5 +28,17 @@ class MissingPart(InputError):
 
 
 def unknown(kind: str, given: object, known: Iterable[object]) -> InputError:
-    """The error for a name that is not in a list: it shows the list."""
-    return InputError(f"unknown {kind} {given!r}; known: {', '.join(str(name) for name in known)}")
+    """The error for a name that is not in a list: it shows the list, and the name that was probably meant."""
+    names = [str(name) for name in known]
+    near = closest(str(given), names)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return InputError(f"unknown {kind} {given!r}{hint}; known: {', '.join(names)}")
+
+
+def closest(given: str, known: Iterable[str]) -> str | None:
+    """The known name most like the one given, whatever its case; None where none is, and for numbers."""
+    import difflib
+
+    names = {name.lower(): name for name in known}
+    near = [] if given.isdigit() else difflib.get_close_matches(given.lower(), names, n=1)
+    return names[near[0]] if near else None

@@ -123,6 +123,21 @@ def _at_pixel_size_of(classifier: Classifier, image: Image) -> Image:
     return Resampled.to(image, classifier.pixel_size)
 
 
+def pixel_size_note(classifier: Classifier, image: Image, *, resample: bool) -> str:
+    """What is assumed of the pixel size of an image that suits the model, or "" where nothing is.
+
+    Raises InputError where it cannot be resampled.
+    """
+    if resample:
+        same = _at_pixel_size_of(classifier, image) is image
+        return f"{image.uri} has the model's pixel size already, so --resample changes nothing" if same else ""
+    in_pixels = all(f.unit == "px" for f in classifier.features.features)
+    if image.pixel_size is not None or classifier.pixel_size is None or not in_pixels:
+        return ""
+    size = " x ".join(f"{s:g}" for s in classifier.pixel_size)
+    return f"the pixel size of {image.uri} is unknown; taken as the model's, {size} um (--pixel-size to say it)"
+
+
 def plan_of(classifier: Classifier, image: Image, settings: Settings, ignore: Image | None) -> dict[str, Any]:
     """All that settles the pixels and the description of an output: what an interrupted run is compared with."""
     return {

@@ -485,7 +485,8 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
     if small:
         drawn.save(buffer, "PNG", optimize=True)
     else:
-        drawn.save(buffer, "JPEG", quality=88, subsampling=0, optimize=True)
+        # Without `optimize`, which fails on noise: its buffer has room for one byte per pixel.
+        drawn.save(buffer, "JPEG", quality=88, subsampling=0)
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

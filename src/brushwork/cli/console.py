@@ -1,5 +1,6 @@
 """Where the command line writes, and how it shows progress."""
 
+import importlib.util
 import logging
 import sys
 import time
@@ -29,8 +30,25 @@ class _TellOnce(logging.Handler):
             )
 
 
-def announce_compilation() -> None:
-    """Tell the user when (and only when) kernels have to be compiled."""
+def _load_when_used(*modules: str) -> None:
+    """Let parts of packages wait until somebody asks them for something.
+
+    scipy.linalg, which numba imports, touches every name of numpy: 0.1 s at every start for these.
+    """
+    for name in modules:
+        if name in sys.modules or (spec := importlib.util.find_spec(name)) is None or spec.loader is None:
+            continue
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        parent, _, child = name.rpartition(".")
+        setattr(sys.modules[parent], child, module)
+
+
+def before_computing() -> None:
+    """Tell the user when (and only when) kernels have to be compiled; load nothing that nobody needs."""
+    _load_when_used("numpy.f2py", "numpy.testing")
     log = logging.getLogger("brushwork.compile")
     log.setLevel(logging.INFO)
     if not any(isinstance(h, _TellOnce) for h in log.handlers):

@@ -1,5 +1,7 @@
 """The `brushwork` command: its subcommands, and what happens to errors."""
 
+import atexit
+import gc
 import sys
 from typing import Annotated
 
@@ -55,6 +57,10 @@ def _options(
 
 def run() -> None:
     """Entry point. Exits 2 for bad input, 1 for a failed run, 130 after Ctrl-C; shows a traceback only with --debug."""
+    # Imports make some 100,000 objects that stay. Looking through them for garbage again and again costs 0.1 s at the
+    # start and 0.25 s at the end.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     from brushwork.cli import predicting, showing, training  # noqa: F401  they add their commands
 
     debug = "--debug" in sys.argv
@@ -89,7 +95,9 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, RunError):
         return str(error), 1
     if hasattr(error, "format_message"):  # the parser's own errors
-        return f"{error.format_message()} (brushwork --help)", 2
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "brushwork"
+        return f"{error.format_message()} ({command} --help)", 2
     if isinstance(error, MemoryError):
         return "there is not enough memory; give --memory or a smaller --block", 1
     return f"{type(error).__name__}: {error} (this is a defect; --debug shows where)", 1

@@ -1,12 +1,16 @@
 """Options that several commands share, and how their values are read."""
 
 import glob
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brushwork.errors import InputError
+from brushwork.errors import InputError, closest
+
+if TYPE_CHECKING:
+    from brushwork.features import FeatureSet
 
 Axes = Annotated[str | None, typer.Option("--axes", help="What the axes of the images are, e.g. zyx, yxc, tcyx.")]
 Level = Annotated[str | None, typer.Option("--level", help="Level of a pyramid: its number (0 is the finest) or name.")]
@@ -40,6 +44,23 @@ def pixel_size_of(text: str | None) -> tuple[float, ...] | None:
     from brushwork.image import parse_pixel_size
 
     return None if text is None else parse_pixel_size(text)
+
+
+def feature_set(text: str) -> "FeatureSet":
+    """The features a selection names; words that are nearly a preset or a family are told before the whole grammar is."""
+    from brushwork.features import FAMILIES, PRESETS, FeatureSet
+
+    text = text.strip()
+    words = [] if text in PRESETS or text.startswith(("[", "{")) else re.split(r"[;\s]+", text)
+    for word in words:
+        near = closest(word, [*PRESETS, *FAMILIES]) if ":" not in word else None
+        if near in PRESETS:
+            hint = "a preset stands alone" if word == near else f"did you mean the preset {near!r}?"
+            raise InputError(f"{word!r} is not a feature selection: {hint} (brushwork features explains)")
+        if near is not None:
+            hint = f"a family needs its sigmas, e.g. {near}:1,1.6"
+            raise InputError(f"{word!r} is not a feature selection: {hint} (brushwork features explains)")
+    return FeatureSet.parse(text)
 
 
 def expanded(paths: list[str]) -> list[str]:

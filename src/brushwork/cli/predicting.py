@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brushwork.cli import options as o
-from brushwork.cli.console import announce_compilation, console, parse_bytes, progress
+from brushwork.cli.console import before_computing, console, errors, parse_bytes, progress
 from brushwork.cli.main import app
 from brushwork.errors import InputError, unknown
 
@@ -50,7 +50,7 @@ def predict(
     """Classify every pixel of images. An interrupted run is continued by the same command."""
     from brushwork.classifier import Classifier
     from brushwork.io import open_image
-    from brushwork.jobs import Settings, asked, record, stamp
+    from brushwork.jobs import Settings, asked, pixel_size_note, record, stamp
     from brushwork.jobs import predict as predict_image
 
     if dtype is not None and output in ("segmentation", "features"):
@@ -59,6 +59,7 @@ def predict(
             f"--dtype is for probabilities and uncertainty; {output} is always stored as {stored}, leave it out"
         )
     settings = Settings(output, dtype or "uint8", block, threads, parse_bytes(memory) if memory else None, resample)
+    _refuse_swapped(model, images)
     classifier = Classifier.load(model)
     images = [resolved(uri) for uri in o.expanded(images)]
     _refuse_missing(images)
@@ -66,7 +67,8 @@ def predict(
     mask_uri = resolved(ignore) if ignore else None
     wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
     finished = set() if overwrite else _finished(images, targets, classifier, settings, wanted)
-    announce_compilation()
+    before_computing()
+    told = False
     for uri, target in zip(images, targets):
         if target in finished:
             console.print(f"{target}  (done before)", highlight=False, soft_wrap=True)
@@ -74,6 +76,9 @@ def predict(
         image = open_image(
             uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size), like=classifier.axes
         )
+        if not told and (note := pixel_size_note(classifier, image, resample=resample)):
+            errors.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+            told = True
         mask = open_image(mask_uri, like=classifier.axes.replace("c", "")) if mask_uri else None
         began = time.perf_counter()
         with progress(Path(uri).name) as show:
@@ -101,14 +106,22 @@ def _finished(
 
     files = {target: output_files(classifier, target, settings) for target in targets}
     finished = {t for t, uri in zip(targets, images) if is_recorded(t, files[t], uri, wanted)}
-    if len(finished) == len(targets):
-        finished = set()
     there = [str(f) for t in targets if t not in finished for f in files[t] if f.exists()]
     if there:
         names = ", ".join(there[:4]) + (f" and {len(there) - 4} more" if len(there) > 4 else "")
         verb, it = ("exists", "it") if len(there) == 1 else ("exist", "them")
         raise InputError(f"{names} {verb} already; choose another name or overwrite {it} (--overwrite)")
     return finished
+
+
+def _refuse_swapped(model: Path, images: list[str]) -> None:
+    """An image where the model belongs, and the model among the images, is told as that."""
+    models = [uri for uri in images if uri.endswith(".bwm")]
+    if models and model.suffix != ".bwm":
+        raise InputError(
+            f"{model} was given as the model and {models[0]} as an image; the model comes first: "
+            f"brushwork predict {models[0]} {model}"
+        )
 
 
 def _refuse_missing(images: list[str]) -> None:

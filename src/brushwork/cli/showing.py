@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from brushwork.cli import options as o
-from brushwork.cli.console import announce_compilation, console, human_bytes
+from brushwork.cli.console import before_computing, console, human_bytes
 from brushwork.cli.main import app
 from brushwork.errors import InputError
 
@@ -92,32 +92,41 @@ def _info_model(path: Path) -> None:
 
 def _info_results(folder: Path) -> None:
     from brushwork.cli.tables import facts
+    from brushwork.io.run_folder import unfinished
     from brushwork.jobs import read_record
 
     record = read_record(folder)
     rows: list[tuple[str, Any]] = [("model", record["model"]), ("output", record["settings"]["output"])]
     rows += [(e["output"], f"{e['image']}  ({e['seconds']} s)") for e in record["images"]]
-    rows += [("unfinished", p.name[: -len(".run")]) for p in sorted(folder.glob("*.run"))]
+    rows += [("unfinished", out.name) for p in sorted(folder.iterdir()) if (out := unfinished(p)) is not None]
     console.print(facts(str(folder), rows))
 
 
 def _info_folder(folder: Path) -> None:
     from brushwork.cli.tables import facts
-    from brushwork.io import open_image
+    from brushwork.io.run_folder import unfinished
 
-    if not folder.exists():
-        raise InputError(f"there is no {folder.absolute()}")
-    rows: list[tuple[str, Any]] = []
+    rows = []
     for path in sorted(folder.iterdir()):
-        try:
-            image = open_image(path)
-        except InputError as error:
-            rows.append(
-                (path.name, "model" if path.suffix == ".bwm" else f"not readable: {str(error).splitlines()[0]}")
-            )
-        else:
-            rows.append((path.name, f"{image.axes} {image.shape} {image.dtype}"))
+        out = unfinished(path)
+        rows.append((path.name, _kind_of(path)) if out is None else (out.name, "unfinished; predict again to go on"))
     console.print(facts(str(folder), rows or [("", "empty")]))
+
+
+def _kind_of(path: Path) -> str:
+    """What a file or folder is, in a few words."""
+    from brushwork.io import is_zarr, open_image, readers
+
+    if path.suffix == ".bwm":
+        return "model"
+    if path.is_dir() and not is_zarr(path) and path.suffix.lower() not in readers():
+        n = sum(p.suffix.lower() in readers() and not p.name.startswith(".") for p in path.iterdir())
+        return f"folder of {n} image file{'s' * (n != 1)}" if n else "folder without images"
+    try:
+        image = open_image(path)
+    except InputError as error:
+        return f"not readable: {str(error).splitlines()[0]}"
+    return f"{image.axes} {image.shape} {image.dtype}"
 
 
 @app.command()
@@ -136,10 +145,10 @@ def features(
     from brushwork.suggest import cost_of
 
     load_plugins()
-    announce_compilation()
+    before_computing()
     image = as_image(np.random.default_rng(0).random((512, 512), np.float32))
     if selection is not None:
-        chosen = FeatureSet.parse(selection).resolved(image)
+        chosen = o.feature_set(selection).resolved(image)
         made = table(
             "map", "halo", title=f"{chosen.n_maps} maps on one channel in 2D, {cost_of(chosen, image):.0f} ns per pixel"
         )
@@ -173,7 +182,7 @@ def doctor() -> None:
     from brushwork.cli.diagnosis import diagnose
     from brushwork.cli.tables import facts
 
-    announce_compilation()
+    before_computing()
     for title, rows in diagnose().items():
         console.print(facts(title, rows))
 

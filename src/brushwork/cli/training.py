@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from brushwork.cli import options as o
-from brushwork.cli.console import announce_compilation, console, errors
+from brushwork.cli.console import before_computing, console, errors
 from brushwork.cli.main import app
 from brushwork.errors import InputError
 
@@ -55,8 +55,12 @@ def train(
         raise InputError(f"{out} exists; give --overwrite to replace it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
-    announce_compilation()
+    before_computing()
     recipe = recipe_named(estimator, **({"balanced": True} if balanced else {}))
+    if estimator.startswith("sklearn:"):
+        from brushwork.estimators.sklearn import check_can_be_saved
+
+        check_can_be_saved(estimator.removeprefix("sklearn:"))
     prepared = _prepared(images, labels, classes, features, channels, priors, axes, level, pixel_size, threads)
     began = time.perf_counter()
     model = fit(prepared, recipe, seed=seed, colors=o.comma_list(colors) if colors else None)
@@ -87,7 +91,6 @@ def _prepared(
     pixel_size: str | None,
     threads: int | None,
 ) -> Any:
-    from brushwork.features import FeatureSet
     from brushwork.io import open_image, open_labels
     from brushwork.training import prepare
 
@@ -98,13 +101,14 @@ def _prepared(
             f"{len(images)} image(s) ({some}) but {len(labels)} label image(s) were given; every image needs its own, in the same "
             "order. Images come first, and --classes takes no blanks: background,nucleus"
         )
+    chosen = o.feature_set(features)
     examples = []
     for image_file, label_file in zip(images, labels):
         image = open_image(image_file, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size))
         examples.append((image, open_labels(label_file, image)))
     prepared = prepare(
         examples,
-        FeatureSet.parse(features),
+        chosen,
         classes=o.comma_list(classes),
         channels=o.channel_list(channels),
         priors=priors,
@@ -135,7 +139,7 @@ def suggest_features(
     from brushwork.suggest import best_small
     from brushwork.suggest import suggest_features as suggest
 
-    announce_compilation()
+    before_computing()
     prepared = _prepared(images, labels, classes, features, channels, "strokes", axes, level, pixel_size, threads)
     suggestions = suggest(prepared, estimator, seed=seed)
     best = best_small(suggestions)

@@ -61,22 +61,30 @@ class SklearnEstimator:
                 f"{self.name} gives no probabilities; take another classifier, e.g. RandomForestClassifier"
             )
         model.fit(rows, y)
-        trees = _trees_of(model)
-        if trees is None:
+        if not _is_made_of_trees(model):
             return FittedSklearn(self.name, model, n_classes, rows.shape[1])
-        return _as_tree_forest(trees, model, n_classes)
+        return _as_tree_forest(getattr(model, "estimators_", [model]), model, n_classes)
 
 
-def _trees_of(model: Any) -> list[Any] | None:
-    """The decision trees whose leaves a forest averages, None for other models."""
+def check_can_be_saved(name: str) -> None:
+    """Raise InputError where scikit-learn has no such classifier, or what it learns could not be saved."""
+    if not _is_made_of_trees(SklearnEstimator(name)._make(seed=0, threads=None)):
+        raise _unsavable(name)
+
+
+def _unsavable(name: str) -> InputError:
+    return InputError(
+        f"a model with {name} works in memory but cannot be saved: scikit-learn would need a pickle, which runs code "
+        "when it is opened; take a tree ensemble (sklearn:RandomForestClassifier) or the default estimator"
+    )
+
+
+def _is_made_of_trees(model: Any) -> bool:
+    """Whether a classifier, fitted or not, averages the leaves of decision trees."""
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
 
-    if isinstance(model, DecisionTreeClassifier):
-        return [model]
-    if isinstance(model, RandomForestClassifier | ExtraTreesClassifier):
-        return list(model.estimators_)
-    return None
+    return isinstance(model, DecisionTreeClassifier | RandomForestClassifier | ExtraTreesClassifier)
 
 
 def _as_tree_forest(trees: list[Any], model: Any, n_classes: int) -> TreeForest:
@@ -119,10 +127,7 @@ class FittedSklearn:
         return out
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        raise InputError(
-            f"a model with {self.name} works in memory but cannot be saved: scikit-learn would need a pickle, which runs code "
-            "when it is opened; take a tree ensemble (sklearn:RandomForestClassifier) or the default estimator"
-        )
+        raise _unsavable(self.name)
 
     def settings(self) -> Settings:
         return {}

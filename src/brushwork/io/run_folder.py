@@ -18,6 +18,7 @@ from brushwork.io.locks import locked
 from brushwork.io.ome_zarr import OmeZarrStore, Progress
 from brushwork.io.writers import check_layout, export, files_of
 
+SUFFIX = ".run"
 Plan = dict[str, Any]  # JSON; what has to be the same for a run to be continued
 
 
@@ -41,7 +42,7 @@ class RunFolder:
         check_layout(out, layout)
         for file in files_of(out, layout):
             refuse_existing(file, overwrite)
-        folder = out.with_name(out.name + ".run")
+        folder = out.with_name(out.name + SUFFIX)
         make_folder(folder)
         with locked(folder / "lock", str(out)):
             _settle_plan(folder, json.loads(json.dumps(plan)), overwrite)
@@ -67,6 +68,12 @@ class RunFolder:
             first = export(self.store.image(), self.out, self.layout, progress, overwrite=True)[0]
         discard(self.folder)
         return first
+
+
+def unfinished(folder: Path) -> Path | None:
+    """The output that is being made in `folder`, None where that is not the folder of a run."""
+    is_run = folder.name.endswith(SUFFIX) and (folder / "plan.json").is_file()
+    return folder.with_name(folder.name.removesuffix(SUFFIX)) if is_run else None
 
 
 def _settle_plan(folder: Path, plan: Plan, overwrite: bool) -> None:
