@@ -9,8 +9,11 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
+# Tests of the window have a process of their own, on a virtual display.
 test: $(READY)
-	$(BIN)/python -m pytest
+	scripts/system-packages.sh
+	$(BIN)/python -m pytest --ignore=tests/gui
+	scripts/with-display.sh $(BIN)/python -m pytest tests/gui
 
 check: $(READY)
 	$(BIN)/ruff check .

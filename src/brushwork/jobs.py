@@ -26,6 +26,7 @@ from brushwork.errors import InputError, RunError, unknown
 from brushwork.image import Image
 from brushwork.io import WRITERS, Layout
 from brushwork.io.aside import written_aside
+from brushwork.io.fingerprints import fingerprint
 from brushwork.io.locks import locked
 from brushwork.io.run_folder import RunFolder
 from brushwork.io.writers import files_of
@@ -36,7 +37,6 @@ DTYPES = ("uint8", "uint16", "float32")
 EDGES = {2: (1024, 512, 256, 128), 3: (128, 96, 64, 48, 32)}  # pixels; the first that fits the memory
 DEFAULT_MEMORY = 1 << 30  # bytes for all workers together
 HASHED_BYTES = 256 << 20  # of a mask up to here every pixel counts
-SAMPLE_EDGE = 32  # pixels; boxes that a fingerprint reads
 
 Progress = Callable[[str, int, int], None]  # what is done, pixels done, pixels in all
 
@@ -260,17 +260,6 @@ def block_bytes(classifier: Classifier, image: Image, edge: int, settings: Setti
         return held
     back = math.prod(min(edge, n) for n in image.image.shape)
     return held + image.bytes_to_read(made, halo) + back * (4 * maps + 16 * len(ratio))
-
-
-def fingerprint(image: Image) -> str:
-    """A short name for an image's content: shape, type and the pixels of a few small boxes."""
-    digest = hashlib.sha256(repr((image.shape, image.n_frames, str(image.dtype), image.channel_names)).encode())
-    for t in {0, image.n_frames - 1}:
-        for part in (0.0, 0.5, 1.0):
-            start = tuple(int(part * max(n - SAMPLE_EDGE, 0)) for n in image.shape)
-            stop = tuple(min(s + SAMPLE_EDGE, n) for s, n in zip(start, image.shape))
-            digest.update(image.read(Region(start, stop, t)).tobytes())
-    return digest.hexdigest()[:32]
 
 
 def mask_fingerprint(mask: Image) -> str:

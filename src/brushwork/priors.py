@@ -43,10 +43,20 @@ def around(examples: Sequence[Labels]) -> list[Labels]:
     return [_lattice(labels, [cell[1:] for cell in chosen if cell[0] == i]) for i, labels in enumerate(examples)]
 
 
+def cells_of(labels: Labels) -> NDArray[np.int64]:
+    """(n,) number of the cell that each pixel lies in: rising with the frame, then with the cell's place in C order."""
+    edge, number = CELL_EDGE[len(labels.shape)], labels.frames
+    for at, n in zip(labels.positions.T, labels.shape):
+        number = number * -(-n // edge) + at // edge
+    return number
+
+
 def _cells(labels: Labels) -> list[tuple[int, ...]]:
     """(frame, *cell) of every cell with a stroke."""
     edge = CELL_EDGE[len(labels.shape)]
-    return [tuple(c) for c in np.unique(np.column_stack([labels.frames, labels.positions // edge]), axis=0).tolist()]
+    _, first = np.unique(cells_of(labels), return_index=True)
+    cells = np.column_stack([labels.frames[first], labels.positions[first] // edge])
+    return [tuple(cell) for cell in cells.tolist()]
 
 
 def _shuffled(cell: tuple[int, ...]) -> bytes:

@@ -19,9 +19,10 @@ from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
 from brushwork.image import Image, check_is_image, is_anisotropic, n_channels
 from brushwork.labels import MAX_CLASSES, Labels, painted_classes
-from brushwork.priors import CELL_EDGE
+from brushwork.priors import cells_of
 
 log = logging.getLogger("brushwork")
+PARTS_PER_THREAD = 4
 # Blue background, orange foreground, then further hues that stay apart for colour-blind eyes (Okabe & Ito 2008).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
@@ -102,19 +103,21 @@ def _rows_of(
             f"{image.uri or 'the image'} has {image.n_frames} frame(s); its labels "
             f"{'go up to frame ' + str(labels.frames.max()) if labels.has_time else 'do not say which frame they are on'}"
         )
-    edge = CELL_EDGE[len(image.shape)]
-    cell_of = np.column_stack([labels.frames, labels.positions // edge])
-    _, first, cell_of = np.unique(cell_of, axis=0, return_index=True, return_inverse=True)
-    members = np.split(np.argsort(cell_of, kind="stable"), np.cumsum(np.bincount(cell_of, minlength=len(first)))[:-1])
-
-    def one(cell: int) -> tuple[NDArray[np.float32], Labels]:
-        chosen = labels.chosen(members[cell])
-        return rows_at(image, features, int(chosen.frames[0]), chosen.positions), chosen
-
     if not len(labels):
         return []
-    done = dict(run_over(one, range(len(members)), threads=threads))
-    return [done[cell] for cell in sorted(done)]
+    cell_of = cells_of(labels)
+    order = np.argsort(cell_of, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(cell_of[order])) + 1)
+
+    def some(part: range) -> list[tuple[NDArray[np.float32], Labels]]:
+        chosen = [labels.chosen(members[i]) for i in part]
+        return [(rows_at(image, features, int(c.frames[0]), c.positions), c) for c in chosen]
+
+    # Rows that are kept from earlier strokes come at once: cells are handed to threads several at a time.
+    together = -(-len(members) // (PARTS_PER_THREAD * thread_count(threads)))
+    parts = [range(i, min(i + together, len(members))) for i in range(0, len(members), together)]
+    done = {part.start: result for part, result in run_over(some, parts, threads=threads)}
+    return [pair for start in sorted(done) for pair in done[start]]
 
 
 def train(

@@ -1,0 +1,1 @@
+"""The napari plugin: layers <-> values, and the dock. Nothing is computed here."""

@@ -1,0 +1,365 @@
+"""The dock: what is painted, predicted and saved, in one column. Everything it does is a call to the workbench or the scene."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from brushwork.errors import InputError, RunError
+from brushwork.napari import texts
+from brushwork.napari.class_list import ClassList
+from brushwork.napari.scales import ScaleWords
+from brushwork.napari.scene import CLASS, FILL, UNSURE, VIEWS, Scene
+from brushwork.workbench import Changed, Workbench
+
+LOOK_AFTER = 40  # milliseconds without a change of the view
+FIT_AFTER = 200  # milliseconds; the canvas is narrower once the dock is there
+DRAW_EVERY = 60  # milliseconds between drawings of new tiles; drawing takes that long without a graphics card
+
+
+class _Bridge(QObject):
+    """Carries what the workbench tells from its thread to the window's."""
+
+    changed = Signal(object)
+    failed = Signal(object)
+
+
+class Dock(QWidget):
+    """The dock over a workbench. Owns the scene in the viewer; closing it closes the project."""
+
+    def __init__(self, viewer: Any, open_bench: Callable[..., Workbench]) -> None:
+        """open_bench : called with changed= and failed=, as Workbench takes them."""
+        super().__init__()
+        self._bridge = _Bridge()
+        self.bench = open_bench(changed=self._bridge.changed.emit, failed=self._bridge.failed.emit)
+        self.viewer = viewer
+        self.scene = Scene(viewer, self.bench, told=self.tell)
+        self._look = self._timer(LOOK_AFTER, self._look_now)
+        self._draw = self._timer(DRAW_EVERY, self._draw_now)
+        self._fit = self._timer(FIT_AFTER, viewer.reset_view)
+        self._is_closed = False
+        self._build()
+        self._bridge.changed.connect(self._on_changed)
+        self._bridge.failed.connect(self._on_failed)
+        self._connect_viewer()
+        self.show_project()
+        self.show_images()
+        self._look_now()
+
+    def _timer(self, wait: int, then: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(wait)
+        timer.timeout.connect(then)
+        return timer
+
+    # ---- layout ----
+
+    def _build(self) -> None:
+        column = QVBoxLayout()
+        for part in (self._project_part(), self._class_part(), self._live_part(), self._scale_part(), self._out_part()):
+            for item in part:
+                column.addLayout(item) if isinstance(item, QHBoxLayout) else column.addWidget(item)
+            column.addWidget(_line())
+        column.addStretch(1)
+        inner = QWidget()
+        inner.setLayout(column)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 12)
+
+    def _project_part(self) -> list[Any]:
+        self.project_label = _words()
+        self.image_box = QComboBox()
+        self.image_box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.image_box.activated.connect(self._image_chosen)
+        before, after = QToolButton(), QToolButton()
+        before.setArrowType(Qt.ArrowType.LeftArrow)
+        after.setArrowType(Qt.ArrowType.RightArrow)
+        before.setToolTip(texts.TIPS["before"])
+        after.setToolTip(texts.TIPS["next"])
+        before.clicked.connect(lambda: self.step_image(-1))
+        after.clicked.connect(lambda: self.step_image(1))
+        add = QPushButton("Add ...")
+        add.clicked.connect(self._add_images)
+        return [self.project_label, _row(self.image_box, before, after, add)]
+
+    def _class_part(self) -> list[Any]:
+        self.class_list = ClassList(self.bench)
+        self.class_list.chosen.connect(self._class_chosen)
+        self.class_list.failed.connect(self.tell)
+        add = QPushButton("+ class")
+        add.setToolTip(texts.TIPS["add"])
+        add.clicked.connect(self.add_class)
+        undo, redo = QPushButton("Undo"), QPushButton("Redo")
+        undo.setToolTip(texts.TIPS["undo"])
+        undo.clicked.connect(self.undo)
+        redo.clicked.connect(self.redo)
+        return [self.class_list, _row(add, undo, redo)]
+
+    def _live_part(self) -> list[Any]:
+        self.live = QCheckBox("Live")
+        self.live.setChecked(True)
+        self.live.setToolTip(texts.TIPS["live"])
+        self.live.toggled.connect(self._live_toggled)
+        once = QPushButton("Update once")
+        once.setToolTip(texts.TIPS["once"])
+        once.clicked.connect(self.bench.update_once)
+        self.view_box = QComboBox()
+        self.view_box.addItems(VIEWS)
+        self.view_box.setToolTip(texts.TIPS["view"])
+        self.view_box.currentTextChanged.connect(self._view_chosen)
+        self.status = _words()
+        self.message = _words()
+        self.message.setStyleSheet("color: #E69F00")
+        return [_row(self.live, once), _row(QLabel("View"), self.view_box), self.status, self.message]
+
+    def _scale_part(self) -> list[Any]:
+        self.scales = ScaleWords(self.bench)
+        self.scales.failed.connect(self.tell)
+        return [self.scales]
+
+    def _out_part(self) -> list[Any]:
+        export = QPushButton("Export this image ...")
+        export.setToolTip(texts.TIPS["export"])
+        export.clicked.connect(self._export)
+        script = QPushButton("Copy as script")
+        script.setToolTip(texts.TIPS["script"])
+        script.clicked.connect(self._copy_script)
+        return [_row(export, script)]
+
+    def fit_later(self) -> None:
+        """Fit the image to the canvas that the dock leaves."""
+        self._fit.start()
+
+    # ---- what the viewer tells ----
+
+    def _connect_viewer(self) -> None:
+        camera, dims = self.viewer.scene.camera.events, self.viewer.dims.events
+        self._events = [camera.zoom, camera.center, dims.current_step, dims.order, dims.ndisplay]
+        for event in self._events:
+            event.connect(self._moved)
+
+    def _moved(self, event: Any = None) -> None:
+        if not self._is_closed:
+            self._look.start()
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._moved()
+
+    def _look_now(self) -> None:
+        view = self.scene.region_in_view()
+        if view is not None and view.size:
+            self._try(lambda: self.bench.look(view))
+        self.show_status()
+
+    # ---- what the workbench tells ----
+
+    def _on_changed(self, changed: Changed) -> None:
+        if self._is_closed:
+            return
+        if changed.topic == "tiles":
+            if not self._draw.isActive():
+                self._draw_now() if changed.region is not None else self.scene.refresh()
+                self._draw.start()
+        elif changed.topic == "status":
+            self.show_status()
+        elif changed.topic == "classes":
+            self.class_list.show_classes()
+            self.scene.show_colors()
+            self.show_status()
+        elif changed.topic == "strokes":
+            self.scene.show_strokes()
+        elif changed.topic == "images":
+            self.scene.show_image()
+            self.show_images()
+            self._look.start()
+        elif changed.topic == "task":
+            self.scales.show_task()
+
+    def _draw_now(self) -> None:
+        self.scene.refresh()
+
+    def _on_failed(self, error: Exception) -> None:
+        self.tell(str(error) or type(error).__name__)
+
+    # ---- what is shown ----
+
+    def tell(self, words: str) -> None:
+        """One message under the status; the last one stays."""
+        self.message.setText(words)
+
+    def show_project(self) -> None:
+        project = self.bench.project
+        state = texts.READ_ONLY.format(who=project.why_read_only) if project.read_only else texts.SAVED
+        self.project_label.setText(f"<b>{project.name}</b> · {state}")
+        self.project_label.setToolTip(str(project.folder))
+
+    def show_images(self) -> None:
+        self.image_box.blockSignals(True)
+        self.image_box.clear()
+        painted = {s.image for s in self.bench.task.strokes if not s.undone}
+        for entry in self.bench.project.document.images:
+            mark = "✓ " if entry.id in painted else ""
+            self.image_box.addItem(mark + entry.path.rpartition("/")[2], entry.id)
+        self.image_box.setCurrentIndex(self.image_box.findData(self.bench.image_id))
+        self.image_box.blockSignals(False)
+
+    def show_status(self) -> None:
+        counts = self.bench.counts()
+        n_painted = sum(pixels > 0 for pixels, _ in counts.values())
+        advice = texts.advice([c.name for c in self.bench.classes], n_painted)
+        if self.viewer.dims.ndisplay == 3:
+            advice = texts.IN_3D
+        elif not advice and not self.bench.live:
+            advice = texts.PAUSED
+        self.status.setText(advice or texts.status_line(self.bench.status, self.bench.share))
+
+    # ---- what the user does ----
+
+    def add_class(self) -> None:
+        names = {c.name for c in self.bench.classes}
+        n = next(i for i in range(len(names) + 1, 300) if f"class {i}" not in names)
+        self._try(lambda: self.class_list.choose(self.bench.add_class(f"class {n}").id))
+
+    def undo(self) -> None:
+        self._try(self.bench.undo)
+
+    def redo(self) -> None:
+        self._try(self.bench.redo)
+
+    def choose_class(self, row: int) -> None:
+        self.class_list.choose_row(row)
+        self.scene.brush(self.class_list.class_id or None)
+
+    def _class_chosen(self, class_id: int) -> None:
+        self.scene.brush(class_id)
+        if self.scene.view == CLASS:
+            self.scene.show_view(CLASS, class_id)
+
+    def _image_chosen(self, row: int) -> None:
+        self._try(lambda: self.bench.show_image(self.image_box.itemData(row)))
+
+    def _live_toggled(self, live: bool) -> None:
+        self.bench.live = live
+        self.show_status()
+
+    def _view_chosen(self, view: str) -> None:
+        self.scene.show_view(view, self.class_list.class_id)
+
+    def next_view(self) -> None:
+        self.view_box.setCurrentIndex((self.view_box.currentIndex() + 1) % len(VIEWS))
+
+    def toggle_unsure(self) -> None:
+        self.view_box.setCurrentText(UNSURE if self.scene.view != UNSURE else FILL)
+
+    def step_image(self, by: int) -> None:
+        self._try(lambda: self.bench.step_image(by))
+
+    def _add_images(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add images to the project")
+        for path in paths:
+            self._try(partial(self.bench.project.add_image, path))
+        self.show_images()
+
+    def _export(self) -> None:
+        name = f"{Path(self.bench.entry.path).name.partition('.')[0]}_probabilities.tif"
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Export the prediction", str(self.bench.project.folder.parent / name)
+        )
+        if path:
+            self.export(Path(path))
+
+    def export(self, path: Path, output: str = "probabilities") -> None:
+        """Predict the whole image in front and write it; the window waits."""
+        from brushwork.jobs import predict
+
+        model = self.bench.model
+        if model is None:
+            self.tell("There is no model yet: paint two classes first.")
+            return
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        try:
+            self._try(lambda: predict(model, self.bench.image, path, output=output, overwrite=True))
+            self.tell(f"written: {path}")
+        finally:
+            QApplication.restoreOverrideCursor()
+
+    def script(self) -> str:
+        """The commands that do without a window what the window does."""
+        folder = self.bench.project.folder
+        return f"brushwork train '{folder}'\nbrushwork predict '{folder}' --all"
+
+    def _copy_script(self) -> None:
+        QApplication.clipboard().setText(self.script())
+        self.tell("copied: " + self.script().replace("\n", " ; "))
+
+    def _try(self, action: Callable[[], Any]) -> Any:
+        """Do it; what is wrong with it is told in the dock."""
+        try:
+            result = action()
+        except (InputError, RunError) as error:
+            self.tell(str(error))
+            return None
+        self.message.setText("")
+        return result
+
+    # ---- the end ----
+
+    def close_project(self) -> None:
+        """Stop computing and save; the layers stay as they are."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for event in self._events:
+            event.disconnect(self._moved)
+        for timer in (self._look, self._draw, self._fit):
+            timer.stop()
+        self.bench.close()
+
+    def closeEvent(self, event: Any) -> None:
+        self.close_project()
+        super().closeEvent(event)
+
+
+def _words() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

@@ -1,0 +1,69 @@
+"""Keys, bound while the dock is there. None of them is napari's own: digits and letters of its tools stay as they are."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from brushwork.napari.dock import Dock
+
+MOST_CLASSES = 9
+
+
+def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    """Key: (what it does in words, function of the viewer)."""
+    last: list[int] = []
+
+    def choose(row: int) -> Callable[[Any], None]:
+        def chosen(viewer: Any) -> None:
+            last.append(dock.class_list.class_id)
+            del last[:-1]
+            dock.choose_class(row)
+
+        return chosen
+
+    def swap(viewer: Any) -> None:
+        before = last[-1] if last else 0
+        last[:] = [dock.class_list.class_id]
+        if before:
+            dock.class_list.choose(before)
+
+    def peek(viewer: Any) -> Generator[None, None, None]:
+        """While the key is down the image is seen alone."""
+        layers = [
+            layer for layer in (dock.scene.prediction, dock.scene.probability, dock.scene.strokes) if layer.visible
+        ]
+        for layer in layers:
+            layer.visible = False
+        yield
+        for layer in layers:
+            layer.visible = True
+
+    keys: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        f"Control-{row + 1}": (f"paint with class {row + 1}", choose(row)) for row in range(MOST_CLASSES)
+    }
+    return keys | {
+        "D": ("swap with the class before", swap),
+        "K": ("live on or off", lambda viewer: dock.live.toggle()),
+        "G": ("the next way to see the prediction", lambda viewer: dock.next_view()),
+        "U": ("where the prediction is unsure, and back", lambda viewer: dock.toggle_unsure()),
+        "T": ("the next image", lambda viewer: dock.step_image(1)),
+        "`": ("see the image alone while the key is down", peek),
+        "Control-Z": ("take the last stroke back", lambda viewer: dock.undo()),
+        "Control-Shift-Z": ("paint it again", lambda viewer: dock.redo()),
+    }
+
+
+def bind(viewer: Any, dock: Dock) -> None:
+    """Bind them on the viewer; undo on the strokes too, where napari's own history would come first."""
+    for key, (_, function) in bindings(dock).items():
+        viewer.bind_key(key, function, overwrite=True)
+
+
+def bind_undo(dock: Dock) -> None:
+    """Undo and redo of the strokes' layer are the project's: they survive a restart."""
+    dock.scene.strokes.bind_key("Control-Z", lambda layer: dock.undo(), overwrite=True)
+    dock.scene.strokes.bind_key("Control-Shift-Z", lambda layer: dock.redo(), overwrite=True)
+
+
+def unbind(viewer: Any, dock: Dock) -> None:
+    for key in bindings(dock):
+        viewer.bind_key(key, None)

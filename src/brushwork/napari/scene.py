@@ -1,0 +1,218 @@
+"""The workbench as layers of a viewer: image, strokes, prediction, probability; and the view as a region.
+
+Layers are views of the workbench: deleting or replacing one loses nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brushwork.blocks import Region
+from brushwork.image import ArrayImage
+from brushwork.napari.arrays import ChannelArray, StrokeArray, display_shape, levels
+from brushwork.project import Stroke
+from brushwork.tile_store import SEGMENTATION, UNCERTAINTY
+from brushwork.workbench import Workbench
+
+STROKES, PREDICTION, PROBABILITY = "strokes", "prediction", "probability"
+FILL, OUTLINE, CLASS, UNSURE, OFF = "fill", "outline", "probability", "unsure", "off"
+VIEWS = (FILL, OUTLINE, CLASS, UNSURE, OFF)
+TRANSPARENT = "transparent"
+MOST_FILLED = 250_000  # pixels; a bucket that ran over more hit the background
+CHANNEL_COLORS = ("gray", "green", "magenta", "cyan", "yellow", "red", "blue")
+RGB = ("red", "green", "blue")
+ORIGINS = {"erase": "eraser", "fill": "fill"}
+SAMPLE = 1024  # pixels; the box in the middle on which the contrast is chosen
+
+
+class Scene:
+    """Owns our layers of one viewer. `told` gets what the user should know; `painted` is called after each stroke."""
+
+    def __init__(self, viewer: Any, bench: Workbench, *, told: Callable[[str], None]) -> None:
+        self.viewer, self.bench, self._told = viewer, bench, told
+        self.view = FILL
+        self.shown_class = 0  # whose probability is shown
+        self.images: list[Any] = []
+        self.strokes: Any = None
+        self.prediction: Any = None
+        self.probability: Any = None
+        self.on_new_strokes: Callable[[], None] = lambda: None  # the layer that is painted on was made anew
+        self.show_image()
+
+    # ---- from the workbench to the layers ----
+
+    def show_image(self) -> None:
+        """Layers for the image in front. New ones are added before old ones go: an empty canvas may crash OpenGL."""
+        old = [layer for layer in self._layers() if layer in self.viewer.layers]
+        image = self.bench.image
+        shape, scale = display_shape(image), _scale(image)
+        self._array = StrokeArray(shape)
+        n = len(image.shape)
+        self.images = self._add_channels(image, scale)
+        add: dict[str, Any] = {"scale": scale, "multiscale": True}
+        self.prediction = self.viewer.add_labels(
+            levels(shape, n, self._segmentation), name=PREDICTION, opacity=0.4, **add
+        )
+        self.probability = self.viewer.add_image(
+            levels(shape, n, self._probability), name=PROBABILITY, opacity=0.6, colormap="viridis",
+            contrast_limits=(0, 255), visible=False, **add,
+        )  # fmt: skip
+        self.strokes = self.viewer.add_labels(self._array, name=STROKES, opacity=0.9, scale=scale, multiscale=False)
+        self.strokes.n_edit_dimensions = 2
+        self.strokes.brush_size = 5
+        self.strokes.events.paint.connect(self._painted)
+        for layer in old:
+            self.viewer.layers.remove(layer)
+        self.viewer.reset_view()
+        self.show_strokes()
+        self.show_colors()
+        self.show_view(self.view)
+        self.brush()
+        self.on_new_strokes()
+
+    def _add_channels(self, image: Any, scale: tuple[float, ...]) -> list[Any]:
+        layers = []
+        names = image.channel_names
+        is_rgb = tuple(n.lower() for n in names) == RGB
+        for c, name in enumerate(names):
+            array = ChannelArray(image, c) if isinstance(image, ArrayImage) else image
+            color = RGB[c] if is_rgb else "gray" if len(names) == 1 else CHANNEL_COLORS[c % len(CHANNEL_COLORS)]
+            layer = self.viewer.add_image(
+                array, name=self.bench.entry.path.rpartition("/")[2] if len(names) == 1 else name, scale=scale,
+                colormap=color, blending="translucent" if c == 0 else "additive", multiscale=False,
+                contrast_limits=_contrast(image, c), visible=c < len(CHANNEL_COLORS),
+            )  # fmt: skip
+            layers.append(layer)
+        return layers
+
+    def _layers(self) -> list[Any]:
+        return [*self.images, *(x for x in (self.prediction, self.probability, self.strokes) if x is not None)]
+
+    def show_strokes(self) -> None:
+        labels = self.bench.labels()
+        self._array.replace(labels.coords, labels.classes)
+        self.strokes.refresh(extent=False)
+
+    def show_colors(self) -> None:
+        """The classes' colours; hidden classes are painted but not predicted over the image."""
+        from napari.utils.colormaps import direct_colormap
+
+        clear: dict[int | None, str] = {None: TRANSPARENT, 0: TRANSPARENT}
+        colors: dict[int | None, str] = {c.id: c.color for c in self.bench.classes}
+        seen: dict[int | None, str] = {c.id: c.color if c.visible else TRANSPARENT for c in self.bench.classes}
+        self.strokes.colormap = direct_colormap(clear | colors)
+        self.prediction.colormap = direct_colormap(clear | seen)
+
+    def show_view(self, view: str, class_id: int | None = None) -> None:
+        """One of VIEWS; class_id : whose probability."""
+        self.view = view
+        if class_id is not None:
+            self.shown_class = class_id
+        if not self.shown_class and self.bench.classes:
+            self.shown_class = self.bench.classes[0].id
+        self.prediction.contour = 1 if view == OUTLINE else 0
+        self.prediction.visible = view in (FILL, OUTLINE)
+        self.probability.visible = view in (CLASS, UNSURE)
+        self.probability.colormap = "magma" if view == UNSURE else "viridis"
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the predicted tiles again."""
+        for layer in (self.prediction, self.probability):
+            if layer.visible:
+                layer.refresh(extent=False, thumbnail=False)
+
+    def _segmentation(self, region: Region, step: tuple[int, ...]) -> NDArray[np.uint8]:
+        return self.bench.tiles.picture(self.bench.image_id, SEGMENTATION, region, step)
+
+    def _probability(self, region: Region, step: tuple[int, ...]) -> NDArray[np.uint8]:
+        kind = UNCERTAINTY if self.view == UNSURE else self.shown_class
+        return self.bench.tiles.picture(self.bench.image_id, kind, region, step)
+
+    # ---- from the layers to the workbench ----
+
+    def brush(self, class_id: int | None = None) -> None:
+        """Take the brush, with a class."""
+        if class_id is None and not self.strokes.selected_label and self.bench.classes:
+            class_id = self.bench.classes[0].id
+        if class_id is not None:
+            self.strokes.selected_label = class_id
+        if self.strokes not in self.viewer.layers:
+            self.show_image()
+        self.viewer.layers.selection.active = self.strokes
+        if self.strokes.mode not in ("paint", "fill", "polygon"):
+            self.strokes.mode = "paint"
+
+    def _painted(self, event: Any) -> None:
+        """A stroke has ended: its pixels go to the project."""
+        atoms = list(event.value)
+        coords = np.concatenate([_positions(atom) for atom in atoms])
+        class_id = int(np.max(_new_value(atoms[-1])))
+        origin = ORIGINS.get(str(self.strokes.mode), "brush") if class_id else "eraser"
+        if origin == "fill" and len(coords) > MOST_FILLED:
+            self._told(f"The bucket would fill {len(coords):,} pixels; close the outline first, or use the brush.")
+            self.show_strokes()
+            return
+        try:
+            self.bench.paint(coords, class_id, origin=origin)
+        except Exception as error:
+            self._told(str(error))
+            self.show_strokes()
+
+    def undo(self) -> Stroke | None:
+        return self.bench.undo()
+
+    def region_in_view(self) -> Region | None:
+        """What the canvas shows of the image, one pixel thick along the other axis; None in a 3D view."""
+        dims, scene = self.viewer.dims, self.viewer.scene
+        if dims.ndisplay != 2 or self.prediction is None:
+            return None
+        image = self.bench.image
+        shape = display_shape(image)
+        size = np.array(self.viewer.canvas.size, float)
+        centre, zoom = np.array(scene.camera.center[-2:], float), scene.camera.zoom
+        scale = np.array(_scale(image))
+        shown = list(dims.displayed)[-2:]
+        at = np.array(dims.point) / scale
+        start = np.floor(at + 0.5).astype(int)
+        stop = start + 1
+        low, high = centre - size / 2 / zoom, centre + size / 2 / zoom
+        start[shown] = np.floor(low / scale[shown] + 0.5)
+        stop[shown] = np.ceil(high / scale[shown] + 0.5)
+        t = int(start[0]) if image.n_frames > 1 else 0
+        first = len(shape) - len(image.shape)
+        region = Region(tuple(start[first:].tolist()), tuple(stop[first:].tolist()), t)
+        return region.clipped(image.shape)
+
+
+def _scale(image: Any) -> tuple[float, ...]:
+    size = image.pixel_size or (1.0,) * len(image.shape)
+    return ((1.0,) if image.n_frames > 1 else ()) + tuple(size)
+
+
+def _contrast(image: Any, channel: int) -> tuple[float, float]:
+    """Limits that show most of a box in the middle."""
+    start = [max((n - SAMPLE) // 2, 0) for n in image.shape]
+    stop = [min(a + SAMPLE, n) for a, n in zip(start, image.shape)]
+    for axis in range(len(start) - 2):
+        start[axis] = image.shape[axis] // 2
+        stop[axis] = start[axis] + 1
+    pixels = image.read(Region(tuple(start), tuple(stop)))[channel]
+    low, high = np.nanpercentile(pixels, (0.1, 99.9))
+    return float(low), float(high if high > low else low + 1)
+
+
+def _positions(atom: Any) -> NDArray[np.int64]:
+    """(n, ndim) pixels that a step of painting changed: napari tells a box and a mask, or one array per axis."""
+    if not hasattr(atom, "slice_key"):
+        return np.stack([np.asarray(a).ravel() for a in atom[0]], -1).astype(np.int64)
+    start = np.array([s.start for s in atom.slice_key])
+    shape = [s.stop - s.start for s in atom.slice_key]
+    mask = np.ones(shape, bool) if atom.mask is None else atom.mask
+    return np.argwhere(mask) + start
+
+
+def _new_value(atom: Any) -> Any:
+    return atom.new_value if hasattr(atom, "slice_key") else atom[2]

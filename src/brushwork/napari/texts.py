@@ -1,0 +1,60 @@
+"""Every word that the dock says, in one place."""
+
+from brushwork.session import Status
+
+NO_IMAGE = "Open an image, or choose File > Open Sample > brushwork; then press Start."
+NO_STROKES = "Paint a little of {first}; then Ctrl+2, and a little of {second}."
+ONE_CLASS = "Now paint a little of another class (Ctrl+1, Ctrl+2, ...)."
+PAUSED = "Live is off: Update once learns from what you painted."
+READ_ONLY = "Read only: {who}"
+SAVED = "every stroke is saved as you paint"
+TOO_LARGE = "showing {share:.0%} of the view; zoom in to see the rest"
+IN_3D = "Painting and prediction are in 2D; this 3D view shows what is known."
+
+TIPS = {
+    "live": "Learn after every stroke (K). Off: nothing changes until Update once.",
+    "once": "Learn from what is painted now, and predict what is in view.",
+    "view": "How the prediction is drawn (G goes on to the next). Hold ` to look at the image alone.",
+    "add": "Another class. Two are enough to begin: what you look for, and everything else.",
+    "class": "Click to paint with it, double-click to rename it, tick to see it in the prediction. Right-click for more.",
+    "next": "The next image (T). All images teach one classifier.",
+    "before": "The image before.",
+    "scale": "How large the things are that tell your classes apart: texture, edges and cells, or whole regions.",
+    "export": "Write the prediction of this whole image to a file.",
+    "script": "Copy the commands that do the same without a window.",
+    "undo": "Take back the last stroke on this image (Ctrl+Z); it is unlearnt too.",
+    "features": "Every family of filters at every size. Fewer are faster; none that is never useful is used.",
+    "quality": "How often strokes that it has not learnt from are found. Strokes avoid borders: expect less of the whole image.",
+    "quality_button": "Leave strokes out one after the other, and see whether the rest finds them.",
+}
+
+WORDS = {
+    "idle": "waiting for strokes",
+    "features": "looking at the image",
+    "training": "learning",
+    "predicting": "predicting",
+    "ready": "ready",
+    "failed": "failed",
+}
+
+
+def status_line(status: Status | None, share: float) -> str:
+    """What is computed, how complete it is, and how fast it was."""
+    if status is None:
+        return ""
+    parts = [WORDS[status.state]]
+    if status.state in ("predicting", "ready"):
+        parts.append(f"this view {status.fraction * share:.0%}")
+    if status.seconds_to_full is not None:
+        parts.append(f"{status.seconds_to_full:.2f} s")
+    if share < 1:
+        parts.append(TOO_LARGE.format(share=share))
+    return " · ".join(parts)
+
+
+def advice(names: list[str], n_painted: int) -> str:
+    """What to do next while there is nothing to show; empty afterwards."""
+    if n_painted == 0:
+        first, second = (*names, "a second class")[:2] if names else ("the first class", "a second class")
+        return NO_STROKES.format(first=first, second=second)
+    return ONE_CLASS if n_painted == 1 else ""

@@ -1,0 +1,429 @@
+"""A project: the saved document of someone who paints. Open it to see how changes are made, saved and taken back.
+
+Every change becomes a record in the project's journal and is on disk within 50 ms; the document is the fold of all records. What
+is in the folder is said in project_folder.py, what a document is in document.py.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from brushwork import accuracy as acc
+from brushwork import project_folder as files
+from brushwork.changes import applied
+from brushwork.classifier import Classifier
+from brushwork.composition import Compositions
+from brushwork.document import (
+    Document,
+    ImageEntry,
+    ModelEntry,
+    PaintClass,
+    Task,
+    document_to_json,
+    stroke_to_json,
+)
+from brushwork.errors import InputError, unknown
+from brushwork.estimators import estimator as estimator_named
+from brushwork.features import FeatureSet
+from brushwork.image import Image
+from brushwork.io.aside import make_folder
+from brushwork.labels import MAX_CLASSES, Labels
+from brushwork.ledger import Failed, Ledger
+from brushwork.packing import crops_of, whole_copies, zipped
+from brushwork.priors import check as check_priors
+from brushwork.project_folder import Point
+from brushwork.project_images import ImageMissing, ImageReplaced, Shelf
+from brushwork.strokes import ORIGINS, Stroke, checked_coords
+from brushwork.training import COLORS, fit, prepare
+
+__all__ = [
+    "Document", "ImageEntry", "ImageMissing", "ImageReplaced", "ModelEntry", "PaintClass", "Point", "Project", "Stroke", "Task",
+    "applied",
+]  # fmt: skip
+
+log = logging.getLogger("brushwork")
+Examples = list[tuple[Image, Labels]]
+
+
+def _logged(error: Exception) -> None:
+    log.error("%s", error)
+
+
+class Project:
+    """What someone paints in: a saved document and its open images. The only one who changes the document.
+
+    Made by `create` and `open`; any thread may call any method. Every method that changes something raises InputError where the
+    project is read-only, and where what it is given does not fit.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._images = Shelf(ledger.folder)
+        self._compositions = Compositions()
+
+    # ---------------------------------------------------------------- open and close
+
+    @staticmethod
+    def create(folder: str | Path, *, failed: Failed = _logged) -> "Project":
+        """A new, empty project in a folder NAME.brushwork that does not exist or is empty.
+
+        failed : is told, from another thread, when changes cannot be written; they stay in memory and are tried again.
+        """
+        folder = Path(folder).expanduser()
+        if folder.suffix != files.SUFFIX:
+            raise InputError(f"a project is a folder whose name ends with {files.SUFFIX}; {folder} was given")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists already; open it, or choose another name")
+        make_folder(folder)
+        project = Project(Ledger.open(folder, failed))
+        if project.read_only:
+            raise InputError(project.why_read_only)
+        return project
+
+    @staticmethod
+    def open(folder: str | Path, *, failed: Failed = _logged) -> "Project":
+        """The project in a folder; read-only where another process has it, or the folder cannot be written.
+
+        Raises InputError where there is no project, or one of a newer version.
+        """
+        folder = Path(folder).expanduser()
+        if not folder.is_dir():
+            hint = "; unpack the zip first" if folder.suffix == ".zip" else ""
+            raise InputError(f"{folder} is not a project: a project is a folder NAME{files.SUFFIX}{hint}")
+        return Project(Ledger.open(folder, failed))
+
+    @property
+    def folder(self) -> Path:
+        return self._ledger.folder
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name.removesuffix(files.SUFFIX)
+
+    @property
+    def document(self) -> Document:
+        """The present state, a value."""
+        return self._ledger.document
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.why_read_only)
+
+    @property
+    def why_read_only(self) -> str:
+        """Who has the project, or why its folder cannot be written, in words; "" where changes are possible."""
+        return self._ledger.why_read_only
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found damaged or unfinished on opening, and what was done about it, in words."""
+        return self._ledger.notes
+
+    @property
+    def unsaved(self) -> int:
+        """Changes that are not on disk yet."""
+        return self._ledger.unsaved
+
+    def flush(self) -> None:
+        """Wait until every change is on disk. Raises RunError where that fails; changes stay in memory then."""
+        self._ledger.flush()
+
+    def close(self) -> None:
+        """Save and let go of the folder. Raises RunError, and stays open, where changes cannot be written."""
+        self._ledger.close()
+
+    def __enter__(self) -> "Project":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------- images
+
+    def add_image(
+        self,
+        uri: str | Path,
+        *,
+        axes: str | None = None,
+        level: int | str | None = None,
+        pixel_size: Sequence[float] | None = None,
+        copy: bool = False,
+        absolute: bool = False,
+    ) -> ImageEntry:
+        """Add an image, or find it where it is in the project already.
+
+        axes, level, pixel_size : as for open_image. copy : copy the file into the project. absolute : note its full path.
+        Raises InputError where its channels, axes or pixel size do not go with those of the images there are.
+        """
+        self._ledger.check_writable()
+        sizes = [float(size) for size in pixel_size] if pixel_size is not None else None
+        options = {"axes": axes, "level": level, "pixel_size": sizes}
+        entry, is_known = self._images.entry_for(self.document, str(uri), options, copy=copy, absolute=absolute)
+        if not is_known:
+            self._ledger.change("image", {"image": asdict(entry)})
+        elif self.document.image(entry.id).path != entry.path:
+            self._ledger.change("image-moved", {"image": entry.id, "path": entry.path})
+        return self.document.image(entry.id)
+
+    def image(self, entry_id: str) -> Image:
+        """An image, opened when it is first asked for.
+
+        Raises ImageMissing where it is not in its place, ImageReplaced where another image is there.
+        """
+        return self._images.image(self.document.image(entry_id))
+
+    def relink(self, entry_id: str, path: str | Path) -> list[str]:
+        """Point an image to its new place. Others that are missing are looked for beside it, as they lay beside it before.
+
+        Returns the ids of all images that were found. Raises ImageReplaced where `path` holds another image.
+        """
+        self._ledger.check_writable()
+        found = self._images.relinked(self.document, self.document.image(entry_id), str(path))
+        for moved in found:
+            self._ledger.change("image-moved", {"image": moved.id, "path": moved.path})
+        return [moved.id for moved in found]
+
+    # ---------------------------------------------------------------- tasks and classes
+
+    def add_task(self, name: str) -> Task:
+        """A further task, without classes; several tasks share the images."""
+        return self._ledger.change("task", {"task": name}).task(name)
+
+    def change_task(
+        self,
+        task: str,
+        *,
+        features: str | None = None,
+        channels: Sequence[str] | str | None = None,
+        estimator: str | None = None,
+        priors: str | None = None,
+        seed: int | None = None,
+    ) -> Task:
+        """Change settings of a task; those that are not given stay. channels : names, or "all"."""
+        given = {
+            "features": features,
+            "channels": channels,
+            "estimator": estimator,
+            "priors": priors,
+            "seed": None if seed is None else int(seed),
+        }
+        settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if features is not None:
+            FeatureSet.parse(features)
+        if estimator is not None:
+            estimator_named(estimator)
+        if priors is not None:
+            check_priors(priors)
+        if channels is not None:
+            settings["channels"] = None if channels == "all" else self._known_channels(channels)
+        name = self.document.task(task).name
+        return self._ledger.change("settings", {"task": name, "settings": settings}).task(name)
+
+    def _known_channels(self, channels: Sequence[str]) -> list[str]:
+        known = self.document.images[0].channel_names if self.document.images else None
+        for channel in channels:
+            if known is not None and channel not in known:
+                raise unknown("channel", channel, known)
+        return list(channels)
+
+    def add_class(self, task: str, name: str, color: str | None = None) -> PaintClass:
+        """A further class. color : "#rrggbb"; without it, the first of a palette that is not taken."""
+        with self._ledger.changing:
+            there = self.document.task(task)
+            taken = {c.color.upper() for c in there.classes}
+            free = [c for c in COLORS if c.upper() not in taken] or [COLORS[len(there.classes) % len(COLORS)]]
+            new = PaintClass(there.next_class, name, _checked_color(color or free[0]))
+            self._ledger.change("class", {"task": there.name, "class": asdict(new)})
+            return new
+
+    def change_class(
+        self,
+        task: str,
+        class_id: int,
+        *,
+        name: str | None = None,
+        color: str | None = None,
+        visible: bool | None = None,
+    ) -> PaintClass:
+        """Rename, recolour, show or hide a class; what is not given stays."""
+        with self._ledger.changing:
+            there = self.document.task(task)
+            given = {"name": name, "color": _checked_color(color) if color is not None else None, "visible": visible}
+            known = asdict(there.paint_class(class_id))
+            changed = PaintClass(**known | {key: value for key, value in given.items() if value is not None})
+            self._ledger.change("class", {"task": there.name, "class": asdict(changed)})
+            return changed
+
+    def reorder_classes(self, task: str, order: Sequence[int]) -> None:
+        """Put classes into another display order. order : every id once."""
+        self._ledger.change("class-order", {"task": self.document.task(task).name, "order": [int(i) for i in order]})
+
+    def merge_classes(self, task: str, from_id: int, into_id: int) -> None:
+        """Make the strokes of one class those of another; the first class is gone then."""
+        self._ledger.change(
+            "classes-merged", {"task": self.document.task(task).name, "from": int(from_id), "into": int(into_id)}
+        )
+
+    def delete_class(self, task: str, class_id: int) -> None:
+        """Remove a class; where its strokes lie on top, nothing is painted. They stay in the document and in its history."""
+        self._ledger.change("class-deleted", {"task": self.document.task(task).name, "class": int(class_id)})
+
+    # ---------------------------------------------------------------- strokes
+
+    def paint(
+        self, task: str, image: str, class_id: int, coords: ArrayLike, *, origin: str = "brush", check: bool = False
+    ) -> Stroke:
+        """Add a stroke. class_id : 0 erases. coords : (n, ndim), or (n, 1 + ndim) with the frame first; inside the image.
+
+        check : the pixels are kept for checking only and never trained on.
+        """
+        if origin not in ORIGINS:
+            raise unknown("origin of a stroke", origin, ORIGINS)
+        extent = self.document.image(image).extent
+        at = checked_coords(coords, extent)
+        with self._ledger.changing:
+            name = self.document.task(task).name
+            new = Stroke(self.document.next_stroke, image, int(class_id), at, bool(check), origin, time.time())
+            facts, payload = stroke_to_json(new, extent)
+            return self._ledger.change("stroke", {"task": name, "stroke": facts}, payload).task(name).strokes[-1]
+
+    def undo(self, task: str, image: str) -> Stroke | None:
+        """Take back the newest stroke of a task on an image; None where there is none."""
+        return self._turned("undo", task, image)
+
+    def redo(self, task: str, image: str) -> Stroke | None:
+        """Bring back what was undone last, unless something was painted on the image since."""
+        return self._turned("redo", task, image)
+
+    def _turned(self, kind: str, task: str, image: str) -> Stroke | None:
+        self._ledger.check_writable()
+        with self._ledger.changing:
+            there = self.document.task(task)
+            self.document.image(image)
+            stroke = there.last_painted(image) if kind == "undo" else there.last_undone(image)
+            if stroke is None:
+                return None
+            return (
+                self._ledger.change(kind, {"task": there.name, "stroke": stroke.id}).task(there.name).stroke(stroke.id)
+            )
+
+    def labels(self, task: str, image: str, *, check: bool = False) -> Labels:
+        """What the strokes on an image add up to: later ones lie on top, erasing removes, each pixel has one stroke.
+
+        The pixels for training or, with `check`, those for checking only. Classes are class ids, strokes are stroke ids; sorted in
+        C order. Only strokes since the last call cost time.
+        """
+        document = self.document
+        return self._compositions.labels(document, document.task(task), image, check=check)
+
+    # ---------------------------------------------------------------- models
+
+    def training(self, task: str = "") -> tuple[Examples, tuple[str, ...], tuple[str, ...]]:
+        """(examples, names, colors), what training.train takes.
+
+        Painted classes are numbered 1, 2, ... in display order; images without strokes and pixels for checking are left out.
+        """
+        document = self.document
+        return self._training(document, document.task(task))
+
+    def _training(self, document: Document, task: Task) -> tuple[Examples, tuple[str, ...], tuple[str, ...]]:
+        painted = {s.image for s in task.strokes if not s.undone}
+        found = [(e, self._compositions.labels(document, task, e.id)) for e in document.images if e.id in painted]
+        found = [(e, labels) for e, labels in found if len(labels)]
+        present = {i for _, labels in found for i in np.unique(labels.classes).tolist()}
+        classes = [c for c in task.classes if c.id in present]
+        number = np.zeros(MAX_CLASSES + 1, np.uint8)
+        number[[c.id for c in classes]] = np.arange(1, len(classes) + 1)
+        examples = [(self._images.image(e), replace(labels, classes=number[labels.classes])) for e, labels in found]
+        return examples, tuple(c.name for c in classes), tuple(c.color for c in classes)
+
+    def train(self, task: str = "", *, threads: int | None = None) -> Classifier:
+        """Train on a task's strokes, measure on strokes left out, and keep the model in models/.
+
+        Raises InputError where there is nothing to learn; a training that fails leaves the models there are as they are.
+        """
+        self._ledger.check_writable()
+        document = self.document
+        there = document.task(task)
+        examples, names, colors = self._training(document, there)
+        if len(names) < 2:
+            found = f"only {names[0]!r} is painted" if names else "nothing is painted"
+            raise InputError(
+                f"Training needs painted pixels of at least two classes; {found}. Paint some background too."
+            )
+        prepared = prepare(
+            examples, there.features, classes=names, channels=there.channels, priors=there.priors, threads=threads
+        )
+        model = fit(prepared, there.estimator, seed=there.seed, colors=colors)
+        model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
+        measured = acc.held_out(prepared, there.estimator, seed=there.seed, class_weights=model.class_weights)
+        last = there.strokes[-1].id
+        model = acc.with_accuracy(model, measured).with_provenance(project=self.name, task=there.name, last_stroke=last)
+        self._keep(there, model, last, measured.balanced)
+        return model
+
+    def _keep(self, task: Task, model: Classifier, last_stroke: int, balanced: float) -> None:
+        with self._ledger.changing:
+            self._ledger.check_writable()
+            number = self.document.task(task.name).next_model
+            several = (
+                ""
+                if len(self.document.tasks) == 1
+                else f"{self.document.tasks.index(self.document.task(task.name)) + 1}-"
+            )
+            file = f"{files.MODELS}/{several}{number:03d}.bwm"
+            make_folder(self.folder / files.MODELS)
+            model.save(self.folder / file)
+            known = None if np.isnan(balanced) else round(balanced, 4)
+            entry = ModelEntry(number, file, task.seed, time.time(), last_stroke, task.features, known)
+            self._ledger.change("model", {"task": task.name, "model": asdict(entry)})
+
+    # ---------------------------------------------------------------- history
+
+    def snapshot(self) -> Point:
+        """Keep the present state as one that can be restored, and begin a new journal behind it. The last ten are kept."""
+        return self._ledger.snapshot()
+
+    def history(self) -> list[Point]:
+        """The states that can be restored, the newest first."""
+        return files.points(self.folder)
+
+    def restore(self, point: Point) -> None:
+        """Go back to a point of the history. The present state becomes a point itself: nothing is deleted."""
+        self._ledger.restore(point)
+
+    # ---------------------------------------------------------------- pack
+
+    def pack(self, out: str | Path, *, full: bool = False) -> Path:
+        """Write a zip to pass on: the project with crops around its strokes, which suffice to train again.
+
+        full : with whole copies of its images instead. Undone strokes and earlier states stay behind.
+        """
+        out = Path(out).expanduser()
+        if out.suffix != ".zip":
+            raise InputError(f"a packed project is a file that ends with .zip; {out} was given")
+        document, several = self.document, whole_copies if full else crops_of
+
+        def fill(folder: Path) -> None:
+            with Project.create(folder, failed=_logged) as copy:
+                facts, payload = document_to_json(several(document, self._images, self._compositions, folder))
+                copy._ledger.change("restore", {"document": facts}, payload)
+                copy.snapshot()
+
+        return zipped(out, f"{self.name}{files.SUFFIX}", fill)
+
+
+def _checked_color(color: str) -> str:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise InputError(f"{color!r} is not a colour; give red, green and blue as #rrggbb, e.g. #E69F00")
+    return color

@@ -1,0 +1,254 @@
+"""What is open, painted and shown right now: a project, the image and task in front, and the answers for what is in view. No GUI.
+
+A face calls the methods on its own thread and is told by `changed` what to draw again; answers arrive on the session's thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brushwork.blocks import Region
+from brushwork.classifier import Classifier
+from brushwork.errors import InputError
+from brushwork.features import FeatureSet
+from brushwork.image import Image
+from brushwork.labels import Labels
+from brushwork.project import ImageEntry, PaintClass, Project, Stroke, Task
+from brushwork.session import Recipe, Session, Shown, Status
+from brushwork.tile_store import EDGE, EDGE_3D, Answer, TileStore, tiles_of_view
+
+Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a face has to draw again. image, region : of a tile that was answered; region None is everything."""
+
+    topic: Topic
+    image: str = ""
+    region: Region | None = None
+
+
+class Workbench:
+    """Keeps project, session and tiles in step while someone paints."""
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        changed: Callable[[Changed], None],
+        failed: Callable[[Exception], None],
+        threads: int | None = None,
+    ) -> None:
+        self.project = project
+        self.changed = changed
+        self.tiles = TileStore()
+        self.status: Status | None = None
+        self.share = 1.0  # of the view that is asked for; less where it needs too many tiles
+        self.task_name = project.document.tasks[0].name
+        self.image_id = ""
+        self._view: Region | None = None
+        self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
+        self._session.use(self._recipe())
+        if project.document.images:
+            self.show_image(project.document.images[0].id)
+        self._hand_over()
+
+    # ---- what is in front ----
+
+    @property
+    def task(self) -> Task:
+        return next(t for t in self.project.document.tasks if t.name == self.task_name)
+
+    @property
+    def entry(self) -> ImageEntry:
+        """The image in front."""
+        for entry in self.project.document.images:
+            if entry.id == self.image_id:
+                return entry
+        raise InputError("the project holds no image yet; open one")
+
+    @property
+    def image(self) -> Image:
+        return self.project.image(self.image_id)
+
+    @property
+    def classes(self) -> tuple[PaintClass, ...]:
+        return self.task.classes
+
+    def show_image(self, entry_id: str) -> None:
+        """Put an image in front; raises InputError where its file is gone or was replaced."""
+        self.project.image(entry_id)
+        self.image_id = entry_id
+        self._view = None
+        self.changed(Changed("images"))
+        self.changed(Changed("strokes", entry_id))
+
+    def step_image(self, by: int) -> None:
+        """The next image, or the one before."""
+        ids = [entry.id for entry in self.project.document.images]
+        if ids:
+            self.show_image(ids[(ids.index(self.image_id) + by) % len(ids)])
+
+    def choose_task(self, name: str) -> None:
+        if name not in [t.name for t in self.project.document.tasks]:
+            raise InputError(f"there is no task {name!r}")
+        self.task_name = name
+        self._restart()
+        self.changed(Changed("task"))
+
+    def look(self, view: Region) -> None:
+        """Say what is in view: one pixel thick along the axis that is not displayed."""
+        if view == self._view or not self.image_id:
+            return
+        self._view = view
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._view is None:
+            return
+        wanted = tiles_of_view(self.image.shape, self._view, edge=self._edge())
+        self.share = wanted.share
+        self._session.look(self.image_id, self.image, wanted.tiles)
+
+    def _edge(self) -> int:
+        in_2d = all(f.in_2d for f in FeatureSet.parse(self.task.features).resolved(self.image).features)
+        return EDGE if in_2d else EDGE_3D
+
+    # ---- painting ----
+
+    def paint(self, coords: NDArray[np.int64], class_id: int, *, origin: str = "brush", check: bool = False) -> Stroke:
+        """A stroke on the image in front; class 0 erases. coords : (n, [1 +] ndim)."""
+        stroke = self.project.paint(self.task_name, self.image_id, class_id, coords, origin=origin, check=check)
+        self._hand_over()
+        self.changed(Changed("classes"))
+        return stroke
+
+    def undo(self) -> Stroke | None:
+        return self._history(self.project.undo(self.task_name, self.image_id))
+
+    def redo(self) -> Stroke | None:
+        return self._history(self.project.redo(self.task_name, self.image_id))
+
+    def _history(self, stroke: Stroke | None) -> Stroke | None:
+        if stroke is not None:
+            self.strokes_changed()
+        return stroke
+
+    def strokes_changed(self) -> None:
+        """Other strokes than before are on the image: draw them, learn from them."""
+        self._hand_over()
+        self.changed(Changed("strokes", self.image_id))
+        self.changed(Changed("classes"))
+
+    def labels(self) -> Labels:
+        """What is painted on the image in front, classes as ids."""
+        return self.project.labels(self.task_name, self.image_id)
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """(pixels, strokes) painted per class id, over all images."""
+        totals = {c.id: (0, 0) for c in self.classes}
+        for entry in self._painted_images():
+            labels = self.project.labels(self.task_name, entry)
+            for class_id in np.unique(labels.classes).tolist():
+                mine = labels.classes == class_id
+                pixels, strokes = totals.get(class_id, (0, 0))
+                totals[class_id] = (pixels + int(mine.sum()), strokes + len(np.unique(labels.strokes[mine])))
+        return totals
+
+    def _painted_images(self) -> list[str]:
+        known = [entry.id for entry in self.project.document.images]
+        painted = {s.image for s in self.task.strokes if not s.undone}
+        return [i for i in known if i in painted]
+
+    # ---- classes ----
+
+    def add_class(self, name: str, color: str | None = None) -> PaintClass:
+        added = self.project.add_class(self.task_name, name, color)
+        self.changed(Changed("classes"))
+        return added
+
+    def change_class(self, class_id: int, **what: Any) -> None:
+        """Another name, color or visible (Project.change_class)."""
+        self.project.change_class(self.task_name, class_id, **what)
+        self.changed(Changed("classes"))
+        self.changed(Changed("tiles"))
+
+    def delete_class(self, class_id: int) -> None:
+        self.project.delete_class(self.task_name, class_id)
+        self.strokes_changed()
+
+    def merge_classes(self, from_id: int, into_id: int) -> None:
+        self.project.merge_classes(self.task_name, from_id, into_id)
+        self.strokes_changed()
+
+    def reorder_classes(self, ids: Sequence[int]) -> None:
+        self.project.reorder_classes(self.task_name, ids)
+        self.strokes_changed()
+
+    # ---- learning ----
+
+    def change_recipe(self, **what: Any) -> None:
+        """Other features, channels, estimator, priors or seed (Project.change_task)."""
+        self.project.change_task(self.task_name, **what)
+        self._restart()
+        self.changed(Changed("task"))
+
+    @property
+    def live(self) -> bool:
+        return self._session.live
+
+    @live.setter
+    def live(self, wanted: bool) -> None:
+        self._session.live = wanted
+        self.changed(Changed("status"))
+
+    def update_once(self) -> None:
+        self._session.update_once()
+
+    @property
+    def model(self) -> Classifier | None:
+        return self._session.model
+
+    def _recipe(self) -> Recipe:
+        task = self.task
+        return Recipe(FeatureSet.parse(task.features), task.channels, task.estimator, task.priors, task.seed)
+
+    def _restart(self) -> None:
+        self._session.use(self._recipe())
+        self.tiles.clear()
+        self._hand_over()
+        self._ask()
+        self.changed(Changed("strokes", self.image_id))
+        self.changed(Changed("tiles"))
+
+    def _hand_over(self) -> None:
+        """Give the session the newest strokes."""
+        examples = {}
+        for entry in self._painted_images():
+            labels = self.project.labels(self.task_name, entry)
+            if len(labels):
+                examples[entry] = (self.project.image(entry), labels)
+        self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
+
+    # ---- called by the session, on its thread ----
+
+    def _answered(self, shown: Shown) -> None:
+        self.tiles.put(shown.image, Answer.of(shown.region, shown.generation, shown.classes, shown.probabilities))
+        self.changed(Changed("tiles", shown.image, shown.region))
+
+    def _withdrawn(self) -> None:
+        self.tiles.clear()
+        self.changed(Changed("tiles"))
+
+    def _told(self, status: Status) -> None:
+        self.status = status
+        self.changed(Changed("status"))
+
+    def close(self) -> None:
+        self._session.close()
+        self.project.close()
+        self.tiles.clear()
