@@ -291,7 +291,11 @@ BAD = {
     "nearly a family with sigma": ("features hesian:1", "did you mean 'hessian'?"),
     "image and model swapped": ("predict cells_a.tif model.bwm -o out", "brushwork predict model.bwm cells_a.tif"),
     "unknown option": ("predict model.bwm --nonsense", "--nonsense"),
-    "usage of a subcommand": ("predict model.bwm", "(brushwork predict --help)"),
+    "usage of a subcommand": ("predict", "(brushwork predict --help)"),
+    "no image": ("predict model.bwm -o out", "no image was given"),
+    "nowhere to": ("predict model.bwm cells_a.tif", "give -o FOLDER"),
+    "all of no project": ("predict model.bwm --all -o out", "--all is for projects"),
+    "training without labels": ("train cells_a.tif -o x.bwm", "needs --labels, --classes and -o"),
     "usage": ("--nonsense", "(brushwork --help)"),
     "not a run": ("report .", "brushwork-run.json"),
 }

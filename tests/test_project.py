@@ -76,6 +76,7 @@ def facts(document):
 
 
 def as_array(labels, shape=SHAPE):
+    assert labels.classes.all(), "what was erased is not painted"
     array = np.zeros(shape, int)
     array[tuple(labels.coords.T)] = labels.classes
     return array
@@ -434,6 +435,27 @@ def test_strokes_need_a_task_an_image_a_class_and_an_origin_that_exist(project, 
     assert not project.document.task().strokes
 
 
+def test_erasing_removes_what_was_composed_before(project, image):
+    project.paint("cells", image, 1, line(0))
+    project.labels("cells", image)
+    project.paint("cells", image, 0, line(0, x=3))
+    assert project.labels("cells", image).coords[:, 1].tolist() == [0, 1, 2]
+
+
+def test_a_program_that_ends_without_closing_leaves_nothing_behind(project, image):
+    project.close()
+    code = f"""
+from brushwork.project import Project
+project = Project.open({str(project.folder)!r})
+project.paint("cells", project.document.images[0].id, 1, [[3, 4]])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not ran.stderr
+    assert not (project.folder / "lock").exists()
+    with Project.open(project.folder) as again:
+        assert len(again.labels("cells", image)) == 1
+
+
 def test_undo_and_redo_survive_closing(project, image):
     for y in range(3):
         project.paint("cells", image, 1, line(y))
@@ -523,13 +545,14 @@ moves = st.lists(
         st.tuples(
             st.just("paint"),
             st.integers(0, 3),
-            st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=12),
+            st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=8),
             st.booleans(),
         ),
         st.tuples(st.sampled_from(["undo", "redo", "reopen", "snapshot", "labels"])),
         st.tuples(st.just("delete"), st.integers(1, 3)),
         st.tuples(st.just("merge"), st.integers(1, 3), st.integers(1, 3)),
     ),
+    min_size=8,
     max_size=25,
 )
 

@@ -1,5 +1,6 @@
 """The saved document: which process may change it, how changes reach the disk, and the states that can be restored."""
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Ledger:
             raise InputError(f"{folder} is not a project: it holds no {files.SUMMARY} and no {files.LOG}")
         n_known, wrong = (0, ()) if is_new else files.check_summary(folder)
         held = ExitStack()
+        atexit.register(held.close)  # programs that end without closing leave no lock; the journal is flushed before
         why, was_left = _taken(folder, held)
         try:
             ledger = _read(folder, held, failed, why)
@@ -62,6 +64,7 @@ class Ledger:
                 ledger._begin()
         except BaseException:
             held.close()
+            atexit.unregister(held.close)
             raise
         return ledger
 
@@ -141,6 +144,7 @@ class Ledger:
             self._journal.close()
             self.why_read_only = self.why_read_only or f"{self.folder} was closed; open it again"
             self._held.close()
+            atexit.unregister(self._held.close)
 
     # ---------------------------------------------------------------- history
 

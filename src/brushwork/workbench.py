@@ -3,6 +3,7 @@
 A face calls the methods on its own thread and is told by `changed` what to draw again; answers arrive on the session's thread.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,6 +47,7 @@ class Workbench:
         self.project = project
         self.changed = changed
         self.tiles = TileStore()
+        self._news = threading.Condition()
         self.status: Status | None = None
         self.share = 1.0  # of the view that is asked for; less where it needs too many tiles
         self.task_name = project.document.tasks[0].name
@@ -245,8 +247,15 @@ class Workbench:
         self.changed(Changed("tiles"))
 
     def _told(self, status: Status) -> None:
-        self.status = status
+        with self._news:
+            self.status = status
+            self._news.notify_all()
         self.changed(Changed("status"))
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the next answer or change of status, at most that long: for those who have no window to run."""
+        with self._news:
+            self._news.wait(seconds)
 
     def close(self) -> None:
         self._session.close()

@@ -10,6 +10,7 @@ import typer
 from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors, parse_bytes, progress
 from brushwork.cli.main import app
+from brushwork.cli.projects import images_of, is_project, model_of
 from brushwork.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -21,9 +22,16 @@ SUFFIXES = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "hdf5": ".h5", "npy": ".npy
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model file, NAME.bwm.")],
-    images: Annotated[list[str], typer.Argument(help="Images.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, or one file for one image.")],
+    model: Annotated[Path, typer.Argument(help="A model file, NAME.bwm, or a project, NAME.brushwork.")],
+    images: Annotated[list[str] | None, typer.Argument(help="Images.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Folder for the results, or one file for one image; of a project NAME_results."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of a project: every image in it.")] = False,
+    task: Annotated[str, typer.Option("--task", help="Of a project with several tasks.")] = "",
     output: Annotated[
         str, typer.Option("--output", help="probabilities, segmentation, uncertainty or features.")
     ] = "probabilities",
@@ -59,10 +67,21 @@ def predict(
             f"--dtype is for probabilities and uncertainty; {output} is always stored as {stored}, leave it out"
         )
     settings = Settings(output, dtype or "uint8", block, threads, parse_bytes(memory) if memory else None, resample)
+    images = images or []
     _refuse_swapped(model, images)
-    classifier = Classifier.load(model)
-    images = [resolved(uri) for uri in o.expanded(images)]
+    known = images_of(model) if every and is_project(model) else {}
+    if every and not known:
+        raise InputError(f"--all is for projects (NAME.brushwork); {model} is none")
+    images = [resolved(uri) for uri in (*known, *o.expanded(images))]
+    if not images:
+        raise InputError("no image was given; name some, or give a project and --all")
     _refuse_missing(images)
+    if is_project(model):
+        before_computing()
+        out = out or model.absolute().with_name(f"{model.stem}_results")
+    if out is None:
+        raise InputError("where to? give -o FOLDER, or -o FILE for one image")
+    classifier = model_of(model, task, threads) if is_project(model) else Classifier.load(model)
     targets = _targets(images, out, output, as_)
     mask_uri = resolved(ignore) if ignore else None
     wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
@@ -73,7 +92,7 @@ def predict(
         if target in finished:
             console.print(f"{target}  (done before)", highlight=False, soft_wrap=True)
             continue
-        image = open_image(
+        image = known.get(uri) or open_image(
             uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size), like=classifier.axes
         )
         if not told and (note := pixel_size_note(classifier, image, resample=resample)):

@@ -13,11 +13,12 @@ from brushwork.errors import InputError
 
 @app.command()
 def info(
-    what: Annotated[list[str], typer.Argument(help="Models, images, or folders of them.")],
+    what: Annotated[list[str], typer.Argument(help="Models, projects, images, or folders of them.")],
     axes: o.Axes = None,
     level: o.Level = None,
 ) -> None:
     """Say what something is: a model, an image, or what a folder holds."""
+    from brushwork.cli.projects import info_project, is_project
     from brushwork.io import is_zarr
     from brushwork.jobs import RECORD
 
@@ -25,6 +26,8 @@ def info(
         path = Path(name)
         if path.suffix == ".bwm":
             _info_model(path)
+        elif is_project(path) and path.is_dir():
+            info_project(path)
         elif (path / RECORD).is_file():
             _info_results(path)
         elif path.is_dir() and not is_zarr(path):

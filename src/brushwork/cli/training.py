@@ -10,6 +10,7 @@ import typer
 from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors
 from brushwork.cli.main import app
+from brushwork.cli.projects import is_project, train_project
 from brushwork.errors import InputError
 
 LabelFiles = Annotated[
@@ -19,10 +20,13 @@ LabelFiles = Annotated[
 
 @app.command()
 def train(
-    images: Annotated[list[str], typer.Argument(help="Images; then --labels with as many label images.")],
-    labels: LabelFiles,
-    classes: o.Classes,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, NAME.bwm.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Images; then --labels with as many label images. Or one project.")
+    ],
+    labels: LabelFiles = [],  # noqa: B006  never changed; a project brings its own
+    classes: Annotated[str, typer.Option("--classes", help="Names of classes 1, 2, ... with commas between.")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The model file to write, NAME.bwm.")] = None,
+    task: Annotated[str, typer.Option("--task", help="Of a project with several tasks.")] = "",
     features: o.Features = "all",
     channels: o.Channels = None,
     estimator: o.EstimatorName = "symmetric-forest",
@@ -43,18 +47,26 @@ def train(
     threads: o.Threads = None,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Learn from painted images; writes a model file and reports how good it is on strokes left out."""
+    """Learn from painted images, or from a project; writes a model file and reports how good it is on strokes left out."""
     from brushwork import accuracy as acc
     from brushwork.cli.tables import accuracy_table, feature_weights, prior_line
     from brushwork.estimators import estimator as recipe_named
     from brushwork.training import fit
 
-    if out.suffix != ".bwm":
-        raise InputError(f"a model file ends with .bwm; {out} was given")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists; give --overwrite to replace it")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
+    if is_project(images[0]) and len(images) == 1:
+        given = {"--labels": labels, "--classes": classes, "--features": features != "all", "--channels": channels}
+        given |= {"--estimator": estimator != "symmetric-forest", "--balanced": balanced, "--priors": priors != "image"}
+        given |= {"--colors": colors, "--seed": seed, "--axes": axes, "--level": level, "--pixel-size": pixel_size}
+        _refuse_settings([name for name, value in given.items() if value])
+        _refuse_output(out, overwrite)
+        before_computing()
+        train_project(images[0], out, task, threads)
+        return
+    if out is None or not labels or not classes:
+        raise InputError(
+            "training on images needs --labels, --classes and -o MODEL.bwm; a project (NAME.brushwork) needs none"
+        )
+    _refuse_output(out, overwrite)
     before_computing()
     recipe = recipe_named(estimator, **({"balanced": True} if balanced else {}))
     if estimator.startswith("sklearn:"):
@@ -77,6 +89,23 @@ def train(
         console.print(prior_line(model), highlight=False)
     console.print(feature_weights(model))
     console.print(f"model: {out}", highlight=False)
+
+
+def _refuse_output(out: Path | None, overwrite: bool) -> None:
+    """A model that could not be written is refused before anything is computed."""
+    if out is None:
+        return
+    if out.suffix != ".bwm":
+        raise InputError(f"a model file ends with .bwm; {out} was given")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; give --overwrite to replace it")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
+
+
+def _refuse_settings(given: list[str]) -> None:
+    if given:
+        raise InputError(f"a project brings its own strokes and settings; leave {', '.join(given)} out")
 
 
 def _prepared(

@@ -1,0 +1,140 @@
+"""Projects without a window, and the same answer everywhere."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from brushwork.blocks import whole
+from brushwork.classifier import Classifier
+from brushwork.io import open_image
+from brushwork.project import Project
+from brushwork.tile_store import SEGMENTATION
+from brushwork.workbench import Workbench
+from painting import strokes_on, two_tone
+
+COMMAND = str(Path(sys.executable).parent / "brushwork")
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory):
+    """A folder with two images and a project that is painted on the first."""
+    folder = tmp_path_factory.mktemp("study")
+    for name, seed in (("a", 0), ("b", 1)):
+        pixels, _ = two_tone((90, 130), seed)
+        tifffile.imwrite(folder / f"{name}.tif", pixels.clip(0, 255).astype(np.uint8))
+    strokes = strokes_on(two_tone((90, 130), 0)[1], n=5)
+    with Project.create(folder / "study.brushwork") as project:
+        first = project.add_image(str(folder / "a.tif"))
+        project.add_image(str(folder / "b.tif"))
+        project.add_task("main")
+        project.change_task("main", features="fast", seed=3)
+        for name in ("background", "unpainted", "ball"):
+            project.add_class("main", name)
+        for value, class_id in ((1, 1), (2, 3)):
+            project.paint("main", first.id, class_id, np.argwhere(strokes == value))
+    return folder
+
+
+def brushwork(folder, *arguments):
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_train_predict_info_and_pack_of_a_project(painted, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(painted, folder)
+    done = brushwork(folder, "train", "study.brushwork", "-o", "balls.bwm")
+    assert done.returncode == 0, done.stderr
+    assert "ball" in done.stdout
+    model = Classifier.load(folder / "balls.bwm")
+    assert model.classes == ("background", "ball")
+    kept = Classifier.load(folder / "study.brushwork" / "models" / "001.bwm")
+    pixels = tifffile.imread(folder / "b.tif")
+    np.testing.assert_array_equal(kept.predict_array(pixels), model.predict_array(pixels))
+
+    done = brushwork(folder, "predict", "study.brushwork", "--all", "--as", "npy", "--dtype", "float32")
+    assert done.returncode == 0, done.stderr
+    for name in "ab":
+        written = np.load(folder / "study_results" / f"{name}_probabilities.npy")
+        np.testing.assert_array_equal(written, model.predict_array(tifffile.imread(folder / f"{name}.tif")))
+    assert (
+        brushwork(folder, "predict", "study.brushwork", "b.tif", "-o", "b.png", "--output", "segmentation").returncode
+        == 0
+    )
+
+    told = brushwork(folder, "info", "study.brushwork").stdout
+    assert "a.tif" in told
+    assert "2 strokes" in told
+    assert "models/001.bwm" in told
+
+    done = brushwork(folder, "pack", "study.brushwork", "-o", "share.zip")
+    assert done.returncode == 0, done.stderr
+    shutil.unpack_archive(folder / "share.zip", tmp_path / "elsewhere")
+    done = brushwork(tmp_path / "elsewhere", "train", "study.brushwork", "-o", "again.bwm")
+    assert done.returncode == 0, done.stderr
+    again = Classifier.load(tmp_path / "elsewhere" / "again.bwm")
+    agreed = again.predict_array(pixels).argmax(0) == model.predict_array(pixels).argmax(0)
+    assert agreed.mean() > 0.95
+
+
+def test_settings_beside_a_project_are_refused(painted):
+    done = brushwork(painted, "train", "study.brushwork", "--features", "all", "--seed", "4")
+    assert done.returncode == 2
+    assert "leave --seed out" in done.stderr.replace("\n", " ")
+
+
+def test_the_view_the_command_and_python_give_the_same_bits(painted, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(painted, folder)
+    failures = []
+    with Project.open(folder / "study.brushwork") as project:
+        _, names, _ = project.training("main")
+        model = project.train("main")
+        assert names == ("background", "ball")
+    bench = Workbench(
+        Project.open(folder / "study.brushwork"), changed=lambda changed: None, failed=failures.append, threads=2
+    )
+    try:
+        bench.look(whole(bench.image.shape))
+        for _ in range(600):
+            if bench.status is not None and bench.status.state == "ready" and bench.status.fraction == 1:
+                break
+            bench.wait(0.1)
+        seen = bench.tiles.picture(bench.image_id, SEGMENTATION, whole(bench.image.shape))
+    finally:
+        bench.close()
+    assert not failures
+    image = open_image(folder / "a.tif")
+    expected = model.predict_array(image.read(whole(image.shape))[0])
+    np.testing.assert_array_equal(seen, np.array([1, 3])[expected.argmax(0)])
+    done = brushwork(folder, "predict", "study.brushwork", "a.tif", "-o", "a.npy", "--output", "segmentation")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(folder / "a.npy").squeeze(), expected.argmax(0) + 1)
+
+
+def test_a_window_that_cannot_be_opened_says_what_is_missing(tmp_path, monkeypatch):
+    import brushwork.cli.projects as projects
+    from brushwork.errors import MissingPart
+
+    monkeypatch.setitem(sys.modules, "brushwork.napari.start", None)
+    with pytest.raises(MissingPart, match="napari"):
+        projects.open_([str(tmp_path / "a.tif")])
+
+
+def test_a_project_that_is_not_there_is_told(tmp_path):
+    done = brushwork(tmp_path, "open", "nothing.brushwork")
+    assert done.returncode == 2
+    assert "there is no project" in done.stderr.replace("\n", " ")
+    assert not list(Path(tmp_path).iterdir())
