@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from brushwork.io import open_image, open_labels
     from brushwork.jobs import predict
     from brushwork.labels import Labels
+    from brushwork.project import Project
     from brushwork.training import train
 
 # Loaded when first used: importing brushwork loads neither numba nor a file format.
@@ -43,9 +44,10 @@ _HOME = {
     "open_labels": "io",
     "predict": "jobs",
     "Labels": "labels",
+    "Project": "project",
 }
 __all__ = [
-    "Accuracy", "Block", "Classifier", "Feature", "FeatureSet", "Image", "InputError", "Labels", "Region", "RunError",
+    "Accuracy", "Block", "Classifier", "Feature", "FeatureSet", "Image", "InputError", "Labels", "Project", "Region", "RunError",
     "__version__", "as_image", "assess", "open_image", "open_labels", "predict", "train",
 ]  # fmt: skip
 

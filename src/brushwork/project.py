@@ -42,7 +42,7 @@ from brushwork.priors import check as check_priors
 from brushwork.project_folder import Point
 from brushwork.project_images import ImageMissing, ImageReplaced, Shelf
 from brushwork.strokes import ORIGINS, Stroke, checked_coords
-from brushwork.training import COLORS, fit, prepare
+from brushwork.training import COLORS, Prepared, fit, prepare
 
 __all__ = [
     "Document", "ImageEntry", "ImageMissing", "ImageReplaced", "ModelEntry", "PaintClass", "Point", "Project", "Stroke", "Task",
@@ -347,6 +347,11 @@ class Project:
         examples = [(self._images.image(e), replace(labels, classes=number[labels.classes])) for e, labels in found]
         return examples, tuple(c.name for c in classes), tuple(c.color for c in classes)
 
+    def fit(self, task: str = "", *, threads: int | None = None) -> Classifier:
+        """A model of what is painted now; the project stays as it is. Raises InputError where there is nothing to learn."""
+        document = self.document
+        return self._fitted(document, document.task(task), threads)[1]
+
     def train(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """Train on a task's strokes, measure on strokes left out, and keep the model in models/.
 
@@ -355,6 +360,15 @@ class Project:
         self._ledger.check_writable()
         document = self.document
         there = document.task(task)
+        prepared, model = self._fitted(document, there, threads)
+        model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
+        measured = acc.held_out(prepared, there.estimator, seed=there.seed, class_weights=model.class_weights)
+        last = there.strokes[-1].id
+        model = acc.with_accuracy(model, measured).with_provenance(project=self.name, task=there.name, last_stroke=last)
+        self._keep(there, model, last, measured.balanced)
+        return model
+
+    def _fitted(self, document: Document, there: Task, threads: int | None) -> tuple[Prepared, Classifier]:
         examples, names, colors = self._training(document, there)
         if len(names) < 2:
             found = f"only {names[0]!r} is painted" if names else "nothing is painted"
@@ -364,13 +378,7 @@ class Project:
         prepared = prepare(
             examples, there.features, classes=names, channels=there.channels, priors=there.priors, threads=threads
         )
-        model = fit(prepared, there.estimator, seed=there.seed, colors=colors)
-        model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
-        measured = acc.held_out(prepared, there.estimator, seed=there.seed, class_weights=model.class_weights)
-        last = there.strokes[-1].id
-        model = acc.with_accuracy(model, measured).with_provenance(project=self.name, task=there.name, last_stroke=last)
-        self._keep(there, model, last, measured.balanced)
-        return model
+        return prepared, fit(prepared, there.estimator, seed=there.seed, colors=colors)
 
     def _keep(self, task: Task, model: Classifier, last_stroke: int, balanced: float) -> None:
         with self._ledger.changing:

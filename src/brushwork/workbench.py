@@ -4,7 +4,7 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from brushwork.classifier import Classifier
 from brushwork.errors import InputError
 from brushwork.features import FeatureSet
 from brushwork.image import Image
+from brushwork.io import open_labels
 from brushwork.labels import Labels
 from brushwork.project import ImageEntry, PaintClass, Project, Stroke, Task
 from brushwork.session import Recipe, Session, Shown, Status
-from brushwork.tile_store import EDGE, EDGE_3D, Answer, TileStore, tiles_of_view
+from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, Answer, TileStore, tiles_of_view
 
 Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
 
@@ -52,9 +53,10 @@ class Workbench:
         self.share = 1.0  # of the view that is asked for; less where it needs too many tiles
         self.task_name = project.document.tasks[0].name
         self.image_id = ""
+        self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
-        self._session.use(self._recipe())
+        self._generation = self._session.use(self._recipe())
         if project.document.images:
             self.show_image(project.document.images[0].id)
         self._hand_over()
@@ -85,7 +87,7 @@ class Workbench:
         """Put an image in front; raises InputError where its file is gone or was replaced."""
         self.project.image(entry_id)
         self.image_id = entry_id
-        self._view = None
+        self._view = self.limit = None
         self.changed(Changed("images"))
         self.changed(Changed("strokes", entry_id))
 
@@ -109,10 +111,16 @@ class Workbench:
         self._view = view
         self._ask()
 
+    def limit_to(self, region: Region | None) -> None:
+        """Predict inside a box of the image in front only; None lifts that."""
+        self.limit = region
+        self._ask()
+
     def _ask(self) -> None:
         if self._view is None:
             return
-        wanted = tiles_of_view(self.image.shape, self._view, edge=self._edge())
+        view = self._view if self.limit is None else _common(self._view, self.limit)
+        wanted = tiles_of_view(self.image.shape, view, edge=self._edge())
         self.share = wanted.share
         self._session.look(self.image_id, self.image, wanted.tiles)
 
@@ -153,7 +161,7 @@ class Workbench:
     def counts(self) -> dict[int, tuple[int, int]]:
         """(pixels, strokes) painted per class id, over all images."""
         totals = {c.id: (0, 0) for c in self.classes}
-        for entry in self._painted_images():
+        for entry in self.painted_images():
             labels = self.project.labels(self.task_name, entry)
             for class_id in np.unique(labels.classes).tolist():
                 mine = labels.classes == class_id
@@ -161,7 +169,8 @@ class Workbench:
                 totals[class_id] = (pixels + int(mine.sum()), strokes + len(np.unique(labels.strokes[mine])))
         return totals
 
-    def _painted_images(self) -> list[str]:
+    def painted_images(self) -> list[str]:
+        """Ids of the images with strokes, in the order of the project."""
         known = [entry.id for entry in self.project.document.images]
         painted = {s.image for s in self.task.strokes if not s.undone}
         return [i for i in known if i in painted]
@@ -191,6 +200,52 @@ class Workbench:
         self.project.reorder_classes(self.task_name, ids)
         self.strokes_changed()
 
+    # ---- strokes that no hand painted ----
+
+    def accept(self, region: Region) -> list[Stroke]:
+        """Take the prediction of a region over as strokes, one per class; pixels that are painted already stay as they are."""
+        ids = self.tiles.picture(self.image_id, SEGMENTATION, region)
+        labels = self.labels()
+        inside = ((labels.positions >= region.start) & (labels.positions < region.stop)).all(1)
+        mine = labels.positions[inside & (labels.frames == region.t)] - region.start
+        ids[tuple(mine.T)] = 0
+        taken = []
+        for class_id in np.unique(ids[ids > 0]).tolist():
+            coords = np.argwhere(ids == class_id) + region.start
+            taken.append(self._paint(self._with_frame(coords, region.t), class_id, "prediction"))
+        self.strokes_changed()
+        return taken
+
+    def import_labels(
+        self, uri: str, *, mapping: Mapping[int, int] | None = None, offset: Sequence[int] | None = None
+    ) -> int:
+        """Paint what a label image holds on the image in front; returns the number of strokes.
+
+        mapping : value in the file -> class id, 0 to leave it out; without it values are class ids, and 0 is unpainted.
+        offset : where the first pixel of a smaller label image lies; without it both have the same shape.
+        """
+        found = open_labels(uri, self.image, mapping=mapping, offset=offset)
+        absent = sorted(set(np.unique(found.classes).tolist()) - {c.id for c in self.classes})
+        if absent:
+            names = ", ".join(f"{c.id} ({c.name})" for c in self.classes)
+            raise InputError(
+                f"the labels {absent} belong to no class; map them to one of {names}, or to 0 to leave them out"
+            )
+        order = np.argsort(found.strokes, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(found.strokes[order])) + 1) if len(order) else []
+        for part in parts:
+            self._paint(found.coords[part], int(found.classes[part[0]]), "import")
+        self.strokes_changed()
+        return len(parts)
+
+    def _paint(self, coords: NDArray[np.int64], class_id: int, origin: str) -> Stroke:
+        return self.project.paint(self.task_name, self.image_id, class_id, coords, origin=origin)
+
+    def _with_frame(self, positions: NDArray[np.int64], t: int) -> NDArray[np.int64]:
+        if self.image.n_frames == 1:
+            return positions
+        return np.column_stack([np.full(len(positions), t), positions])
+
     # ---- learning ----
 
     def change_recipe(self, **what: Any) -> None:
@@ -213,7 +268,14 @@ class Workbench:
 
     @property
     def model(self) -> Classifier | None:
+        """The newest model; None before two classes are painted."""
         return self._session.model
+
+    def fresh_model(self) -> Classifier:
+        """A model of what is painted now, trained here and now where the session's is older."""
+        if self._session.model is not None and self._session.model_generation == self._generation:
+            return self._session.model
+        return self.project.fit(self.task_name)
 
     def _recipe(self) -> Recipe:
         task = self.task
@@ -230,11 +292,11 @@ class Workbench:
     def _hand_over(self) -> None:
         """Give the session the newest strokes."""
         examples = {}
-        for entry in self._painted_images():
+        for entry in self.painted_images():
             labels = self.project.labels(self.task_name, entry)
             if len(labels):
                 examples[entry] = (self.project.image(entry), labels)
-        self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
+        self._generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
     # ---- called by the session, on its thread ----
 
@@ -261,3 +323,9 @@ class Workbench:
         self._session.close()
         self.project.close()
         self.tiles.clear()
+
+
+def _common(a: Region, b: Region) -> Region:
+    """The box that lies in both, perhaps without pixels."""
+    start = tuple(max(p, q) for p, q in zip(a.start, b.start))
+    return Region(start, tuple(max(min(p, q), s) for p, q, s in zip(a.stop, b.stop, start)), a.t)

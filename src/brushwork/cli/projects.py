@@ -60,22 +60,8 @@ def train_project(path: str | Path, out: Path | None, task: str, threads: int | 
 
 def model_of(path: str | Path, task: str, threads: int | None) -> "Classifier":
     """A model of what is painted in a project now; the project stays as it is."""
-    from brushwork.training import train
-
     with opened(path) as project:
-        settings = project.document.task(task)
-        examples, names, colors = project.training(task)
-        return train(
-            examples,
-            settings.features,
-            classes=names,
-            colors=colors,
-            channels=settings.channels,
-            estimator=settings.estimator,
-            priors=settings.priors,
-            seed=settings.seed,
-            threads=threads,
-        )
+        return project.fit(task, threads=threads)
 
 
 def images_of(path: str | Path) -> dict[str, "Image"]:

@@ -126,13 +126,20 @@ def image_levels(uri: Uri) -> list[tuple[str, tuple[int, ...], dict[str, float]]
     return [(level.name, tuple(level.open().shape), dict(level.pixel_size)) for level in stored.levels]
 
 
-def open_labels(uri: Uri | Sequence[Uri], image: Image, *, mapping: Mapping[int, int] | None = None) -> "Labels":
+def open_labels(
+    uri: Uri | Sequence[Uri],
+    image: Image,
+    *,
+    mapping: Mapping[int, int] | None = None,
+    offset: Sequence[int] | None = None,
+) -> "Labels":
     """Read the painted pixels that a label image stores for `image`.
 
     Parameters
     ----------
-    uri : any readable image, of the shape of `image`; 0 is unpainted.
+    uri : any readable image, of the shape of `image` unless `offset` is given; 0 is unpainted.
     mapping : value in the file -> class, 0 to leave it out; without it the values are the classes.
+    offset : pixels along the spatial axes; where in `image` the first pixel of a smaller label image lies.
 
     Raises
     ------
@@ -142,7 +149,7 @@ def open_labels(uri: Uri | Sequence[Uri], image: Image, *, mapping: Mapping[int,
     from brushwork.io.label_files import read_labels
 
     stored, name = _stored(uri)
-    return read_labels(stored, name, image, mapping)
+    return read_labels(stored, name, image, mapping, offset)
 
 
 def _stored(uri: Uri | Sequence[Uri]) -> tuple[Stored, str]:

@@ -1,6 +1,7 @@
 """Label images: any readable file, matched to its image and read piece by piece."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,57 @@ from brushwork.labels import Labels, from_coords, mapped
 PIECE_PIXELS = 1 << 24
 
 
-def read_labels(stored: Stored, uri: str, image: Image, mapping: Mapping[int, int] | None) -> Labels:
+@dataclass(frozen=True)
+class _Window:
+    """What a smaller label image has to match instead of its image."""
+
+    shape: tuple[int, ...]
+    axes: str
+    uri: str
+    n_frames: int = 1
+
+
+def read_labels(
+    stored: Stored,
+    uri: str,
+    image: Image,
+    mapping: Mapping[int, int] | None,
+    offset: Sequence[int] | None = None,
+) -> Labels:
     """The painted pixels of `image` that a file holds."""
     source = checked(stored.palette if stored.palette is not None else stored.levels[0].open(), uri)
     axes = stored.axes if stored.palette is None else "yx"
+    if offset is not None:
+        return _shifted(source, axes, uri, image, mapping, offset)
     values = _matched(source, axes, uri, image)
+    return _read(values, uri, image, mapping)
+
+
+def _shifted(
+    source: Sliceable,
+    axes: str | None,
+    uri: str,
+    image: Image,
+    mapping: Mapping[int, int] | None,
+    offset: Sequence[int],
+) -> Labels:
+    """Labels of a part of the image whose first pixel lies at `offset`."""
+    ndim = len(image.shape)
+    if image.n_frames > 1:
+        raise InputError(f"{image.uri} has several frames; labels with an offset are for images with one")
+    if len(offset) != ndim:
+        raise InputError(f"the offset {tuple(offset)} has {len(offset)} numbers; the image has {ndim} axes")
+    window = _Window(tuple(source.shape)[-ndim:], SPATIAL[-ndim:], image.uri)
+    part = _read(_matched(source, axes, uri, window), uri, window, mapping)
+    coords = part.coords + np.array(offset, np.int64)
+    if len(coords) and ((coords < 0).any() or (coords >= np.array(image.shape)).any()):
+        raise InputError(
+            f"{uri} of {_by(window.shape)} at {tuple(offset)} leaves the image of {_by(image.shape)}; correct the offset"
+        )
+    return Labels(image.shape, coords, part.classes, part.strokes)
+
+
+def _read(values: ArrayImage, uri: str, image: Image | _Window, mapping: Mapping[int, int] | None) -> Labels:
     has_time = "t" in image.axes
     coords, classes = [], []
     for t in range(image.n_frames):
@@ -57,7 +104,7 @@ def _painted(
     return at[painted] + region.start, classes[painted]
 
 
-def _matched(source: Sliceable, axes: str | None, uri: str, image: Image) -> ArrayImage:
+def _matched(source: Sliceable, axes: str | None, uri: str, image: Image | _Window) -> ArrayImage:
     """The label image with the axes of `image`, whose frames and pixels it must share."""
     spatial = "".join(a for a in SPATIAL if a in image.axes)[-len(image.shape) :]
     extent = image.shape if image.n_frames == 1 else (image.n_frames, *image.shape)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
@@ -11,10 +10,8 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QScrollArea,
     QSizePolicy,
     QToolButton,
@@ -25,8 +22,11 @@ from qtpy.QtWidgets import (
 from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.napari.class_list import ClassList
+from brushwork.napari.exporting import ExportDialog
+from brushwork.napari.parts import button, line, row, words
 from brushwork.napari.scales import ScaleWords
 from brushwork.napari.scene import CLASS, FILL, UNSURE, VIEWS, Scene
+from brushwork.napari.strokes_panel import StrokesPanel
 from brushwork.workbench import Changed, Workbench
 
 LOOK_AFTER = 40  # milliseconds without a change of the view
@@ -77,7 +77,7 @@ class Dock(QWidget):
         for part in (self._project_part(), self._class_part(), self._live_part(), self._scale_part(), self._out_part()):
             for item in part:
                 column.addLayout(item) if isinstance(item, QHBoxLayout) else column.addWidget(item)
-            column.addWidget(_line())
+            column.addWidget(line())
         column.addStretch(1)
         inner = QWidget()
         inner.setLayout(column)
@@ -91,7 +91,7 @@ class Dock(QWidget):
         self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 12)
 
     def _project_part(self) -> list[Any]:
-        self.project_label = _words()
+        self.project_label = words()
         self.image_box = QComboBox()
         self.image_box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.image_box.activated.connect(self._image_chosen)
@@ -102,53 +102,45 @@ class Dock(QWidget):
         after.setToolTip(texts.TIPS["next"])
         before.clicked.connect(lambda: self.step_image(-1))
         after.clicked.connect(lambda: self.step_image(1))
-        add = QPushButton("Add ...")
-        add.clicked.connect(self._add_images)
-        return [self.project_label, _row(self.image_box, before, after, add)]
+        return [self.project_label, row(self.image_box, before, after, button("Add ...", self._add_images))]
 
     def _class_part(self) -> list[Any]:
         self.class_list = ClassList(self.bench)
         self.class_list.chosen.connect(self._class_chosen)
         self.class_list.failed.connect(self.tell)
-        add = QPushButton("+ class")
-        add.setToolTip(texts.TIPS["add"])
-        add.clicked.connect(self.add_class)
-        undo, redo = QPushButton("Undo"), QPushButton("Redo")
-        undo.setToolTip(texts.TIPS["undo"])
-        undo.clicked.connect(self.undo)
-        redo.clicked.connect(self.redo)
-        return [self.class_list, _row(add, undo, redo)]
+        add = button("+ class", self.add_class, texts.TIPS["add"])
+        undo = button("Undo", self.undo, texts.TIPS["undo"])
+        return [self.class_list, row(add, undo, button("Redo", self.redo))]
 
     def _live_part(self) -> list[Any]:
         self.live = QCheckBox("Live")
         self.live.setChecked(True)
         self.live.setToolTip(texts.TIPS["live"])
         self.live.toggled.connect(self._live_toggled)
-        once = QPushButton("Update once")
-        once.setToolTip(texts.TIPS["once"])
-        once.clicked.connect(self.bench.update_once)
+        once = button("Update once", self.bench.update_once, texts.TIPS["once"])
+        self.limit = QCheckBox("Only here")
+        self.limit.setToolTip(texts.TIPS["limit"])
+        self.limit.toggled.connect(self._limit_toggled)
         self.view_box = QComboBox()
         self.view_box.addItems(VIEWS)
         self.view_box.setToolTip(texts.TIPS["view"])
         self.view_box.currentTextChanged.connect(self._view_chosen)
-        self.status = _words()
-        self.message = _words()
+        self.status = words()
+        self.message = words()
         self.message.setStyleSheet("color: #E69F00")
-        return [_row(self.live, once), _row(QLabel("View"), self.view_box), self.status, self.message]
+        return [row(self.live, once), row(QLabel("View"), self.view_box, self.limit), self.status, self.message]
 
     def _scale_part(self) -> list[Any]:
         self.scales = ScaleWords(self.bench)
         self.scales.failed.connect(self.tell)
-        return [self.scales]
+        self.strokes_panel = StrokesPanel(self.bench, self.accept)
+        self.strokes_panel.jump.connect(self.go_to)
+        self.strokes_panel.failed.connect(self.tell)
+        return [self.scales, self.strokes_panel]
 
     def _out_part(self) -> list[Any]:
-        export = QPushButton("Export this image ...")
-        export.setToolTip(texts.TIPS["export"])
-        export.clicked.connect(self._export)
-        script = QPushButton("Copy as script")
-        script.setToolTip(texts.TIPS["script"])
-        script.clicked.connect(self._copy_script)
-        return [_row(export, script)]
+        export = button("Export ...", self.export, texts.TIPS["export"])
+        return [row(export, button("Copy as script", self._copy_script, texts.TIPS["script"]))]
 
     def fit_later(self) -> None:
         """Fit the image to the canvas that the dock leaves."""
@@ -190,12 +182,14 @@ class Dock(QWidget):
         elif changed.topic == "classes":
             self.class_list.show_classes()
             self.scene.show_colors()
+            self.strokes_panel.show_strokes()
             self.show_status()
         elif changed.topic == "strokes":
             self.scene.show_strokes()
         elif changed.topic == "images":
             self.scene.show_image()
             self.show_images()
+            self.limit.setChecked(False)
             self._look.start()
         elif changed.topic == "task":
             self.scales.show_task()
@@ -208,9 +202,9 @@ class Dock(QWidget):
 
     # ---- what is shown ----
 
-    def tell(self, words: str) -> None:
+    def tell(self, message: str) -> None:
         """One message under the status; the last one stays."""
-        self.message.setText(words)
+        self.message.setText(message)
 
     def show_project(self) -> None:
         project = self.bench.project
@@ -285,28 +279,27 @@ class Dock(QWidget):
             self._try(partial(self.bench.project.add_image, path))
         self.show_images()
 
-    def _export(self) -> None:
-        name = f"{Path(self.bench.entry.path).name.partition('.')[0]}_probabilities.tif"
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Export the prediction", str(self.bench.project.folder.parent / name)
-        )
-        if path:
-            self.export(Path(path))
+    def export(self) -> None:
+        """Open the page that writes predictions to files."""
+        dialog = self._try(lambda: ExportDialog(self.bench, self))
+        if dialog is not None:
+            self.export_dialog = dialog
+            dialog.show()
 
-    def export(self, path: Path, output: str = "probabilities") -> None:
-        """Predict the whole image in front and write it; the window waits."""
-        from brushwork.jobs import predict
+    def accept(self) -> None:
+        """Take the prediction in view over as strokes."""
+        view = self.scene.region_in_view()
+        if view is not None:
+            self._try(lambda: self.bench.accept(view))
 
-        model = self.bench.model
-        if model is None:
-            self.tell("There is no model yet: paint two classes first.")
-            return
-        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
-        try:
-            self._try(lambda: predict(model, self.bench.image, path, output=output, overwrite=True))
-            self.tell(f"written: {path}")
-        finally:
-            QApplication.restoreOverrideCursor()
+    def go_to(self, image_id: str, position: Any) -> None:
+        """Show a pixel of an image in the middle."""
+        if image_id != self.bench.image_id:
+            self._try(lambda: self.bench.show_image(image_id))
+        self.scene.go_to(position)
+
+    def _limit_toggled(self, limited: bool) -> None:
+        self.bench.limit_to(self.scene.region_in_view() if limited else None)
 
     def script(self) -> str:
         """The commands that do without a window what the window does."""
@@ -343,23 +336,3 @@ class Dock(QWidget):
     def closeEvent(self, event: Any) -> None:
         self.close_project()
         super().closeEvent(event)
-
-
-def _words() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    return line

@@ -3,7 +3,7 @@
 Layers are views of the workbench: deleting or replacing one loses nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Scene:
     def _add_channels(self, image: Any, scale: tuple[float, ...]) -> list[Any]:
         layers = []
         names = image.channel_names
-        is_rgb = tuple(n.lower() for n in names) == RGB
+        is_rgb = tuple(n.lower() for n in names) == RGB or (len(names) == 3 and image.axes.endswith("c"))
         for c, name in enumerate(names):
             array = ChannelArray(image, c) if isinstance(image, ArrayImage) else image
             color = RGB[c] if is_rgb else "gray" if len(names) == 1 else CHANNEL_COLORS[c % len(CHANNEL_COLORS)]
@@ -163,6 +163,14 @@ class Scene:
 
     def undo(self) -> Stroke | None:
         return self.bench.undo()
+
+    def go_to(self, position: Sequence[int]) -> None:
+        """Bring a pixel to the middle of the canvas. position : ([t,] *spatial)."""
+        world = np.asarray(self.strokes.data_to_world(position), float)
+        dims = self.viewer.dims
+        for axis in dims.not_displayed:
+            dims.set_point(axis, world[axis])
+        self.viewer.scene.camera.center = tuple(world[list(dims.displayed)])
 
     def region_in_view(self) -> Region | None:
         """What the canvas shows of the image, one pixel thick along the other axis; None in a 3D view."""

@@ -1,0 +1,244 @@
+"""Writing predictions from the window: this image, every image of the project, or files; in a thread, with progress and cancel."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QFormLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+)
+
+from brushwork.blocks import Region
+from brushwork.classifier import Classifier
+from brushwork.errors import InputError
+from brushwork.image import Image
+from brushwork.io import open_image
+from brushwork.jobs import OUTPUTS, predict
+from brushwork.napari.parts import row
+from brushwork.workbench import Workbench
+
+FORMATS = {"OME-Zarr": ".ome.zarr", "TIFF": ".tif", "HDF5": ".h5", "NumPy": ".npy", "PNG": ".png"}
+KINDS = tuple(kind for kind in OUTPUTS if kind != "features")
+SAMPLE = 512  # pixels; the box in the middle on which intensities are compared
+FAR, VERY_FAR = 1.5, 3.0  # times brighter or darker than what was trained on
+
+
+class Cancelled(Exception):
+    """The user wants no more; what is complete stays, and the same export goes on later."""
+
+
+class Export(QObject):
+    """One run over some images, in a thread of its own."""
+
+    progressed = Signal(int, int, int)  # image, pixels done, pixels in all
+    wrote = Signal(int, str)
+    failed = Signal(int, str)
+    ended = Signal()
+
+    def __init__(self, model: Classifier, images: Sequence[tuple[Image, Path]], output: str) -> None:
+        super().__init__()
+        self._model, self._images, self._output = model, list(images), output
+        self._cancel = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="brushwork-export", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        self._cancel.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        for i, (image, path) in enumerate(self._images):
+            if self._cancel.is_set():
+                break
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.wrote.emit(i, str(self._write(i, image, path)))
+            except Cancelled:
+                self.failed.emit(i, "cancelled")
+            except Exception as error:
+                self.failed.emit(i, str(error) or type(error).__name__)
+        self.ended.emit()
+
+    def _write(self, i: int, image: Image, path: Path) -> Path:
+        def show(stage: str, done: int, total: int) -> None:
+            if self._cancel.is_set():
+                raise Cancelled
+            self.progressed.emit(i, done, total)
+
+        return predict(self._model, image, path, output=self._output, progress=show)
+
+
+def brightness(image: Image) -> tuple[float, ...]:
+    """How bright each channel is: the 99th percentile less the 1st, of a box in the middle."""
+    start = tuple(max((n - SAMPLE) // 2, 0) for n in image.shape)
+    stop = tuple(min(a + SAMPLE, n) for a, n in zip(start, image.shape))
+    if len(start) == 3:
+        start, stop = (image.shape[0] // 2, *start[1:]), (image.shape[0] // 2 + 1, *stop[1:])
+    low, high = np.nanpercentile(image.read(Region(start, stop)), (1, 99), axis=tuple(range(1, len(start) + 1)))
+    return tuple(np.maximum(high - low, 1e-6).tolist())
+
+
+def shift(image: Image, trained: Sequence[Sequence[float]]) -> str:
+    """In words, how far an image's brightness is from those that were trained on; "like the training" where it is near."""
+    mine = brightness(image)
+    far = min(max(max(a / b, b / a) for a, b in zip(mine, theirs)) for theirs in trained)
+    if far < FAR:
+        return "like the training"
+    return f"{far:.1f} times brighter or darker" + (": do not trust it" if far >= VERY_FAR else "")
+
+
+class ExportDialog(QDialog):
+    """What, where and how; a line per image with its light, and the progress."""
+
+    def __init__(self, bench: Workbench, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export predictions")
+        self._bench = bench
+        self.export: Export | None = None
+        self._model = bench.fresh_model()
+        self._images: list[tuple[str, Image]] = [(bench.entry.path, bench.image)]
+        self._trained = [brightness(bench.project.image(i)) for i in bench.painted_images()]
+        self.kind, self.format = QComboBox(), QComboBox()
+        self.kind.addItems(KINDS)
+        self.format.addItems(FORMATS)
+        self.folder = bench.project.folder.parent / f"{bench.project.folder.stem}_results"
+        self.where = QPushButton(str(self.folder))
+        self.where.clicked.connect(self._choose_folder)
+        form = QFormLayout()
+        form.addRow("What", self.kind)
+        form.addRow("Format", self.format)
+        form.addRow("Folder", self.where)
+        self.table = QTableWidget(0, 4)
+        self.table.setHorizontalHeaderLabels(["image", "written as", "brightness", ""])
+        every, files = QPushButton("All images of the project"), QPushButton("Other images ...")
+        every.clicked.connect(self.take_all)
+        files.clicked.connect(self._choose_files)
+        self.bar = QProgressBar()
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.write, self.stop = QPushButton("Write"), QPushButton("Cancel")
+        self.write.clicked.connect(self.start)
+        self.stop.clicked.connect(self._stop)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addLayout(row(every, files))
+        column.addWidget(self.table)
+        column.addWidget(self.bar)
+        column.addWidget(self.words)
+        column.addLayout(row(self.write, self.stop))
+        for box in (self.kind, self.format):
+            box.currentTextChanged.connect(self.show_images)
+        self.resize(760, 460)
+        self.show_images()
+
+    def targets(self) -> list[Path]:
+        suffix = FORMATS[self.format.currentText()]
+        return [self.folder / f"{_stem(path)}_{self.kind.currentText()}{suffix}" for path, _ in self._images]
+
+    def show_images(self) -> None:
+        """A line per image, with the name it will have and how like the training it is."""
+        self.table.setRowCount(len(self._images))
+        for i, ((path, image), target) in enumerate(zip(self._images, self.targets())):
+            try:
+                self._model.check_image(image)
+                words = shift(image, self._trained)
+            except InputError as error:
+                words = str(error)
+            light = QTableWidgetItem(words)
+            light.setForeground(_color(words))
+            state = "there already: it is kept" if target.exists() else ""
+            for column, item in enumerate((path.rpartition("/")[2], target.name)):
+                self.table.setItem(i, column, QTableWidgetItem(item))
+            self.table.setItem(i, 2, light)
+            self.table.setItem(i, 3, QTableWidgetItem(state))
+        self.table.resizeColumnsToContents()
+
+    def take_all(self) -> None:
+        """Every image of the project."""
+        self._take([(e.path, lambda e=e: self._bench.project.image(e.id)) for e in self._bench.project.document.images])
+
+    def take_files(self, paths: Sequence[str]) -> None:
+        like = self._model.axes
+        self._take([(path, lambda path=path: open_image(path, like=like)) for path in paths])
+
+    def _take(self, given: Sequence[tuple[str, Any]]) -> None:
+        """Open them; what cannot be opened is told."""
+        self._images, wrong = [], []
+        for path, opened in given:
+            try:
+                self._images.append((path, opened()))
+            except InputError as error:
+                wrong.append(str(error))
+        self.words.setText("\n".join(wrong))
+        self.show_images()
+
+    def _choose_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder for the results", str(self.folder.parent))
+        if chosen:
+            self.folder = Path(chosen)
+            self.where.setText(chosen)
+            self.show_images()
+
+    def _choose_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images to predict")
+        if paths:
+            self.take_files(paths)
+
+    def start(self) -> None:
+        """Write what is not there yet; the window stays usable."""
+        self._rows = [i for i, target in enumerate(self.targets()) if not target.exists()]
+        chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
+        self.export = Export(self._model, chosen, self.kind.currentText())
+        self.export.progressed.connect(self._progressed)
+        self.export.wrote.connect(lambda i, path: self._say(i, "written"))
+        self.export.failed.connect(self._say)
+        self.export.ended.connect(lambda: self.write.setEnabled(True))
+        self.write.setEnabled(False)
+        self.export.start()
+
+    def _progressed(self, i: int, done: int, total: int) -> None:
+        self.bar.setValue(int(100 * (i + done / max(total, 1)) / max(len(self._rows), 1)))
+
+    def _say(self, i: int, words: str) -> None:
+        self.table.setItem(self._rows[i], 3, QTableWidgetItem(words))
+        self.bar.setValue(int(100 * (i + 1) / len(self._rows)))
+        self.table.resizeColumnsToContents()
+
+    def _stop(self) -> None:
+        if self.export is not None:
+            self.export.cancel()
+        else:
+            self.close()
+
+    def closeEvent(self, event: Any) -> None:
+        if self.export is not None:
+            self.export.cancel()
+            self.export.wait(5)
+        super().closeEvent(event)
+
+
+def _stem(path: str) -> str:
+    return Path(path).name.partition(".")[0]
+
+
+def _color(words: str) -> Any:
+    from qtpy.QtGui import QColor
+
+    bad = "#D55E00" if "do not trust" in words or "trained" in words else "#E69F00"
+    return QColor("#009E73" if words == "like the training" else bad)
