@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import DATA, Case, kitio
 from brushwork import FeatureSet, Image, Labels
-from brushwork.accuracy import folds_of, held_out, held_out_probabilities, measured
+from brushwork.accuracy import held_out, held_out_probabilities, measured
+from brushwork.answers import Recipe
 from brushwork.classifier import Classifier
 from brushwork.estimators.symmetric_forest import SymmetricForest
 from brushwork.priors import reweigh
@@ -146,11 +147,7 @@ def measure(name: str, sparse: bool, each: bool) -> list[Claims]:
     for number in range(SETS):
         examples = stroke_set(case, number, sparse)
         if test is None:
-            sizes = [image for image, _ in examples]
-            features = FeatureSet.preset("all")
-            for image in sorted(sizes, key=lambda i: min(i.shape)):
-                features = features.resolved(image)
-            test = test_rows(case, features)
+            test = test_rows(case, Recipe().settled([image for image, _ in examples]))
         claims, told = claims_of(case, examples, test)
         found.append(claims)
         if each:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError
-from brushwork.features import FeatureSet
+from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
@@ -127,6 +127,14 @@ class Workbench:
     def _edge(self) -> int:
         in_2d = all(f.in_2d for f in FeatureSet.parse(self.task.features).resolved(self.image).features)
         return EDGE if in_2d else EDGE_3D
+
+    def map_in_view(self, family: str, sigma: float) -> tuple[Region, NDArray[np.float32]]:
+        """The view and one feature of it, (n_maps, *spatial) on every channel; nothing is kept. Any thread may call it."""
+        image, view = self.image, self._view
+        if view is None:
+            raise InputError("nothing is in view yet")
+        features = FeatureSet((Feature(family, sigma),)).resolved(image)
+        return view, features.at(image, features.block(image, view))
 
     # ---- painting ----
 

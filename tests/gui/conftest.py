@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # painting.py
 os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))  # never the user's settings
-PICTURES = Path(os.environ.get("BRUSHWORK_SCREENSHOTS", tempfile.gettempdir())) / "brushwork-screenshots"
+PICTURES = Path(os.environ.get("BRUSHWORK_SCREENSHOTS", Path(tempfile.gettempdir()) / "brushwork-screenshots"))
 
 
 def pytest_collection_modifyitems(items):

@@ -96,6 +96,9 @@ def test_nothing_in_the_dock_is_clipped(open_window, disc, tmp_path):
                 assert widget.height() >= wanted - 2, widget.text()
                 if kind is not QLabel:
                     assert widget.width() >= widget.sizeHint().width() - 2, widget.text()
-    p.dock.scales.more.click()
+    p.dock.scales.fold.title.click()
+    p.dock.scales.table.setCurrentCell(2, 3)
+    p.dock.scales.preview.click()
+    p.until(lambda: p.dock.scene.map is not None, "the preview of a feature")
     p.settle()
     p.keep("advanced")

@@ -12,14 +12,11 @@ from qtpy.QtGui import QColor, QContextMenuEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
-    QCheckBox,
     QColorDialog,
     QLineEdit,
     QMenu,
     QMessageBox,
     QPushButton,
-    QStyle,
-    QStyleOptionViewItem,
 )
 
 from brushwork.project import Project
@@ -111,12 +108,10 @@ def click_class(p, row, double=False):
 def tick_class(p, row):
     """Click the box that shows or hides a class."""
     rows = p.dock.class_list
-    option = QStyleOptionViewItem()
-    rows.initViewItemOption(option)
-    option.rect = rows.visualItemRect(rows.topLevelItem(row))
-    option.features |= QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
-    box = rows.style().subElementRect(QStyle.SubElement.SE_ItemViewItemCheckIndicator, option, rows)
-    QTest.mouseClick(rows.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, box.center())
+    row_at = rows.visualItemRect(rows.topLevelItem(row))
+    QTest.mouseClick(
+        rows.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(row_at.left() + 9, row_at.center().y())
+    )
 
 
 def answer(*steps):
@@ -453,7 +448,7 @@ def test_with_live_off_nothing_changes_until_update_once(open_window, disc, tmp_
     disc_stroke(p, 110)
     p._wait(300)
     assert not p.predicted().any()
-    QTest.mouseClick(p.dock.findChild(QCheckBox), LEFT, pos=QPoint(8, p.dock.live.height() // 2))
+    QTest.mouseClick(p.dock.live, LEFT, pos=QPoint(8, p.dock.live.height() // 2))
     assert p.dock.live.isChecked()
     until_answered(p)
     assert (p.predicted()[110, 130:170] == 2).all()

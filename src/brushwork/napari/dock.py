@@ -1,5 +1,6 @@
 """The dock: what is painted, predicted and saved, in one column. Everything it does is a call to the workbench or the scene."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from brushwork.napari.parts import button, line, row, words
 from brushwork.napari.scales import ScaleWords
 from brushwork.napari.scene import CLASS, FILL, UNSURE, VIEWS, Scene
 from brushwork.napari.strokes_panel import StrokesPanel
+from brushwork.napari.tour import Tour
 from brushwork.workbench import Changed, Workbench
 
 LOOK_AFTER = 40  # milliseconds without a change of the view
@@ -39,6 +41,7 @@ class _Bridge(QObject):
 
     changed = Signal(object)
     failed = Signal(object)
+    mapped = Signal(str, object, object)
 
 
 class Dock(QWidget):
@@ -58,6 +61,7 @@ class Dock(QWidget):
         self._build()
         self._bridge.changed.connect(self._on_changed)
         self._bridge.failed.connect(self._on_failed)
+        self._bridge.mapped.connect(self._on_mapped)
         self._connect_viewer()
         self.show_project()
         self.show_images()
@@ -74,6 +78,8 @@ class Dock(QWidget):
 
     def _build(self) -> None:
         column = QVBoxLayout()
+        self.tour = Tour(self.bench)
+        column.addWidget(self.tour)
         for part in (self._project_part(), self._class_part(), self._live_part(), self._scale_part(), self._out_part()):
             for item in part:
                 column.addLayout(item) if isinstance(item, QHBoxLayout) else column.addWidget(item)
@@ -133,6 +139,7 @@ class Dock(QWidget):
     def _scale_part(self) -> list[Any]:
         self.scales = ScaleWords(self.bench)
         self.scales.failed.connect(self.tell)
+        self.scales.look_at.connect(self._look_at_feature)
         self.strokes_panel = StrokesPanel(self.bench, self.accept)
         self.strokes_panel.jump.connect(self.go_to)
         self.strokes_panel.failed.connect(self.tell)
@@ -140,7 +147,8 @@ class Dock(QWidget):
 
     def _out_part(self) -> list[Any]:
         export = button("Export ...", self.export, texts.TIPS["export"])
-        return [row(export, button("Copy as script", self._copy_script, texts.TIPS["script"]))]
+        script = button("Copy as script", self._copy_script, texts.TIPS["script"])
+        return [row(export, script, button("Tour", self.tour.begin, texts.TIPS["tour"]))]
 
     def fit_later(self) -> None:
         """Fit the image to the canvas that the dock leaves."""
@@ -183,6 +191,7 @@ class Dock(QWidget):
             self.class_list.show_classes()
             self.scene.show_colors()
             self.strokes_panel.show_strokes()
+            self.tour.look()
             self.show_status()
         elif changed.topic == "strokes":
             self.scene.show_strokes()
@@ -196,6 +205,10 @@ class Dock(QWidget):
 
     def _draw_now(self) -> None:
         self.scene.refresh()
+
+    def _on_mapped(self, name: str, region: Any, pixels: Any) -> None:
+        if not self._is_closed and self.scales.preview.isChecked():
+            self.scene.show_map(name, region, pixels)
 
     def _on_failed(self, error: Exception) -> None:
         self.tell(str(error) or type(error).__name__)
@@ -297,6 +310,22 @@ class Dock(QWidget):
         if image_id != self.bench.image_id:
             self._try(lambda: self.bench.show_image(image_id))
         self.scene.go_to(position)
+
+    def _look_at_feature(self, family: str, sigma: float) -> None:
+        """Compute a feature of the view aside, then show it; "" hides it."""
+        if not family:
+            self.scene.hide_map()
+            return
+
+        def compute() -> None:
+            try:
+                region, maps = self.bench.map_in_view(family, sigma)
+            except Exception as error:
+                self._bridge.failed.emit(error)
+            else:
+                self._bridge.mapped.emit(f"{family} {sigma:g}", region, maps[0])
+
+        threading.Thread(target=compute, name="brushwork-preview", daemon=True).start()
 
     def _limit_toggled(self, limited: bool) -> None:
         self.bench.limit_to(self.scene.region_in_view() if limited else None)

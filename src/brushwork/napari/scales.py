@@ -7,7 +7,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QTableWidget,
     QTableWidgetItem,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -15,11 +14,13 @@ from qtpy.QtWidgets import (
 from brushwork.errors import InputError
 from brushwork.features import SIGMAS, FeatureSet
 from brushwork.napari import texts
+from brushwork.napari.parts import Fold
 from brushwork.scalespace import BUILT_IN, family
 from brushwork.workbench import Workbench
 
 WORDS = {"fine": (0.3, 0.7, 1.0), "medium": (1.6, 3.5), "coarse": (5.0, 10.0)}
 SIZES = (0.3, *SIGMAS)
+COLUMN = 25  # pixels
 NAMES = {
     "gaussian": "intensity",
     "laplacian": "blobs",
@@ -34,6 +35,7 @@ class ScaleWords(QWidget):
     """Fine, medium, coarse; and the whole table under Advanced."""
 
     failed = Signal(str)
+    look_at = Signal(str, float)  # a family and sigma to be shown, "" for none
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
@@ -48,21 +50,19 @@ class ScaleWords(QWidget):
             box.clicked.connect(self._words_chosen)
             row.addWidget(box)
         column.addLayout(row)
-        self.more = QToolButton()
-        self.more.setText("Advanced: all features")
-        self.more.setCheckable(True)
-        self.more.setArrowType(Qt.ArrowType.RightArrow)
-        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.more.toggled.connect(self._show_table)
-        column.addWidget(self.more)
         self.table = QTableWidget(len(BUILT_IN), len(SIZES))
         self.table.setToolTip(texts.TIPS["features"])
         self.table.setVerticalHeaderLabels([NAMES[name] for name in BUILT_IN])
         self.table.setHorizontalHeaderLabels([f"{s:g}" for s in SIZES])
-        self.table.resizeColumnsToContents()
-        self.table.setVisible(False)
+        for j in range(len(SIZES)):
+            self.table.setColumnWidth(j, COLUMN)
         self.table.itemChanged.connect(self._cell_chosen)
-        column.addWidget(self.table)
+        self.table.currentCellChanged.connect(lambda *cell: self._look_at())
+        self.preview = QCheckBox("Show the feature that is selected")
+        self.preview.setToolTip(texts.TIPS["preview"])
+        self.preview.toggled.connect(self._look_at)
+        self.fold = Fold("Advanced: all features", self.table, self.preview)
+        column.addWidget(self.fold)
         self.show_task()
 
     def chosen(self) -> set[tuple[str, float]]:
@@ -94,9 +94,14 @@ class ScaleWords(QWidget):
             + 20
         )
 
-    def _show_table(self, shown: bool) -> None:
-        self.table.setVisible(shown)
-        self.more.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+    def _look_at(self, *ignored: object) -> None:
+        """Ask for a picture of the selected feature, or for none."""
+        i, j = self.table.currentRow(), self.table.currentColumn()
+        exists = i >= 0 and SIZES[j] >= family(BUILT_IN[i]).smallest_sigma
+        if not self.preview.isChecked():
+            self.look_at.emit("", 0.0)
+        elif exists:
+            self.look_at.emit(BUILT_IN[i], SIZES[j])
 
     def _words_chosen(self) -> None:
         ticked = [word for word, box in self.boxes.items() if box.isChecked()]

@@ -16,7 +16,7 @@ from brushwork.project import Stroke
 from brushwork.tile_store import SEGMENTATION, UNCERTAINTY
 from brushwork.workbench import Workbench
 
-STROKES, PREDICTION, PROBABILITY = "strokes", "prediction", "probability"
+STROKES, PREDICTION, PROBABILITY, MAP = "strokes", "prediction", "probability", "feature"
 FILL, OUTLINE, CLASS, UNSURE, OFF = "fill", "outline", "probability", "unsure", "off"
 VIEWS = (FILL, OUTLINE, CLASS, UNSURE, OFF)
 TRANSPARENT = "transparent"
@@ -35,6 +35,7 @@ class Scene:
         self.view = FILL
         self.shown_class = 0  # whose probability is shown
         self.images: list[Any] = []
+        self.map: Any = None  # a feature that is looked at
         self.strokes: Any = None
         self.prediction: Any = None
         self.probability: Any = None
@@ -45,6 +46,7 @@ class Scene:
 
     def show_image(self) -> None:
         """Layers for the image in front. New ones are added before old ones go: an empty canvas may crash OpenGL."""
+        self.hide_map()
         old = [layer for layer in self._layers() if layer in self.viewer.layers]
         image = self.bench.image
         shape, scale = display_shape(image), _scale(image)
@@ -117,6 +119,27 @@ class Scene:
         self.probability.visible = view in (CLASS, UNSURE)
         self.probability.colormap = "magma" if view == UNSURE else "viridis"
         self.refresh()
+
+    def show_map(self, name: str, region: Region, pixels: NDArray[np.float32]) -> None:
+        """A feature map of the view, over the image. pixels : (*spatial)."""
+        scale = np.array(_scale(self.bench.image))
+        first = len(scale) - pixels.ndim
+        corner = ((region.t,) if first else ()) + region.start
+        if first:
+            pixels = pixels[np.newaxis]
+        limits = (float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1e-6))
+        if self.map is None or self.map not in self.viewer.layers or self.map.ndim != pixels.ndim:
+            self.map = self.viewer.add_image(pixels, name=MAP, scale=scale, colormap="gray", contrast_limits=limits)
+        self.map.data = pixels
+        self.map.translate = np.array(corner) * scale
+        self.map.contrast_limits_range = self.map.contrast_limits = limits
+        self.map.name = f"{MAP}: {name}"
+        self.viewer.layers.selection.active = self.strokes
+
+    def hide_map(self) -> None:
+        if self.map is not None and self.map in self.viewer.layers:
+            self.viewer.layers.remove(self.map)
+        self.map = None
 
     def refresh(self) -> None:
         """Draw the predicted tiles again."""

@@ -131,6 +131,8 @@ class Start(QWidget):
         self.button.hide()
         self._column.insertWidget(0, self.dock, 1)
         _attend(self._viewer, self.dock)
+        if source is None:  # a sample, mostly
+            self.dock.tour.begin()
 
     def closeEvent(self, event: Any) -> None:
         if self.dock is not None:

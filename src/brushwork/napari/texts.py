@@ -25,11 +25,33 @@ TIPS = {
     "accept": "What is predicted in view becomes strokes, which you correct by painting over them. What you painted stays.",
     "import": "Paint what a label image holds: its values become classes, wherever in the image it lies.",
     "limit": "Predict only what is in view now; paint and look elsewhere without waiting for it.",
+    "preview": "What the selected feature measures in this view; choose cells of the table to look at others.",
+    "tour": "Four steps, from the first stroke to a file.",
     "undo": "Take back the last stroke on this image (Ctrl+Z); it is unlearnt too.",
     "features": "Every family of filters at every size. Fewer are faster; none that is never useful is used.",
     "quality": "How often strokes that it has not learnt from are found. Strokes avoid borders: expect less of the whole image.",
     "quality_button": "Leave strokes out one after the other, and see whether the rest finds them.",
 }
+
+TOUR = (
+    (
+        "paint",
+        "The brush is ready. Draw a short stroke over the background: a few pixels will do. [ and ] change its size.",
+    ),
+    (
+        "the other class",
+        "Press Ctrl+2 and draw a stroke inside something that you look for. The prediction appears at once.",
+    ),
+    (
+        "correct",
+        "Look for a place where it is wrong and paint there, with the class that it should be. Ctrl+Z takes a stroke back.",
+    ),
+    (
+        "go on",
+        "G changes how the prediction is drawn, ` hides it while you hold the key, T goes to the next image. Export writes "
+        "files. Everything is saved as you paint.",
+    ),
+)
 
 WORDS = {
     "idle": "waiting for strokes",
