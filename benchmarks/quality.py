@@ -5,7 +5,7 @@
 Every case is trained on ten sets of strokes, drawn from the stored ones: 4 to 12 per class on every training image; with
 --sparse, on all training images together. Beside the claim stand three others of the same classifier: whole strokes left out and
 pixels counted, pixels left out at random, and pixels out of the bag of trees that drew pixels.
-The truth is measured on 10,000 pixels per class of the test images. Ends with the bar and PASS or FAIL.
+The truth is measured on 10,000 pixels per class of the test images. Ends with the bar, on five cases, and PASS or FAIL.
 """
 
 import argparse
@@ -177,22 +177,34 @@ def row(name: str, found: Sequence[Claims]) -> str:
     )
 
 
+def names_of(starts: Sequence[str]) -> list[str]:
+    return sorted(folder.parent.name for folder in DATA.glob("*/scrib") if folder.parent.name.startswith(tuple(starts)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default=",".join(FIVE), help="starts of names; the five of the bar by default")
+    parser.add_argument(
+        "--cases", default="", help="starts of names, e.g. a1,b2; the five of the bar, then others, by default"
+    )
     parser.add_argument("--sparse", action="store_true", help="4 to 12 strokes per class on all images together")
     parser.add_argument("--each", action="store_true", help="a row for every set of strokes")
     told = parser.parse_args()
-    starts = tuple(told.cases.split(","))
-    names = sorted(folder.name for folder in DATA.iterdir() if folder.name.startswith(starts))
+    chosen = names_of(told.cases.split(","))
+    five = [name for name in chosen if name.startswith(FIVE)]
+    others = [name for name in chosen if name not in five]
+    reached = float("nan")
     print(HEAD)
-    results: list[list[Claims]] = []
-    for name in names:
-        results.append(measure(name, told.sparse, told.each))
-        print(row(name, results[-1]), flush=True)
-    print(row("**mean**", [claims for found in results for claims in found]))
-    reached = distance([claims for found in results for claims in found], "claim")
-    print(f"\n{'PASS' if reached <= BAR else 'FAIL'} mean distance {reached:.3f}, wanted {BAR} or less")
+    for what, names in (("five", five), ("others", others)):
+        results: list[Claims] = []
+        for name in names:
+            found = measure(name, told.sparse, told.each)
+            results += found
+            print(row(name, found), flush=True)
+        if results:
+            print(row(f"**mean, {what}**", results), flush=True)
+            reached = distance(results, "claim") if what == "five" else reached
+    if len(five) == len(FIVE) and not told.sparse:
+        print(f"\n{'PASS' if reached <= BAR else 'FAIL'} mean distance of the five {reached:.3f}, wanted {BAR} or less")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from brushwork.blocks import Region
 from brushwork.errors import InputError
 from brushwork.features import FeatureSet
 from brushwork.image import as_image
-from brushwork.labels import from_array
 from brushwork.next_place import MOST_BOXES, PLACE_EDGE, candidates, places
 from brushwork.training import fit, prepare, rows_at
 from painting import example
@@ -47,7 +46,7 @@ def test_rows_of_a_sample_are_those_of_its_pixels(ball):
 
 
 def test_places_lie_apart_in_the_image_and_come_best_first(ball):
-    images, model, table, samples = ball
+    _, model, table, samples = ball
     found = places(model, samples, table)
     assert len(found) == 5
     centres = np.array([p.centre for p in found])
@@ -179,7 +178,3 @@ def test_class_weights_count(ball):
     assert model.class_weights
     skewed = replace(model, class_weights=(1.0, 0.25))
     assert places(skewed, samples, table) != places(replace(model, class_weights=(0.25, 1.0)), samples, table)
-
-
-def test_painted_labels_of_an_array_start_at_one():
-    assert from_array(np.eye(3, dtype=np.uint8)).classes.min() == 1

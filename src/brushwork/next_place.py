@@ -168,7 +168,7 @@ def places(
     if not samples:
         return []
     points = Points.drawn(model, samples)
-    is_free = ~_near(points, samples, [(p.image, p.region.t, p.centre) for p in visited])
+    is_free = ~near(points, samples, visited)
     like, covered, at_painted = likeness(points, painted)
     found: list[Place] = []
     while len(found) < most and is_free.any():
@@ -176,9 +176,9 @@ def places(
         i = int(gains.argmax())
         sample = samples[points.owner[i]]
         reason = _reason(model, points.probabilities[:, i], float(points.unsure[i]), float(at_painted[i]), painted)
-        found.append(_place(sample, points.at[i], reason, float(gains[i]) / like.shape[1]))
+        found.append(place_at(sample, points.at[i], reason, float(gains[i]) / like.shape[1]))
         covered = np.maximum(covered, like[i])
-        is_free &= ~_near(points, samples, [(sample.image, sample.region.t, found[-1].centre)])
+        is_free &= ~near(points, samples, found[-1:])
     return found
 
 
@@ -240,15 +240,13 @@ def _squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArra
     return np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0)
 
 
-def _near(
-    points: Points, samples: Sequence[Sample], centres: Sequence[tuple[str, int, tuple[int, ...]]]
-) -> NDArray[np.bool_]:
-    """(n,) whether a point is near one of the centres (image, frame, position)."""
-    near = np.zeros(len(points.at), bool)
-    for image, t, centre in centres:
-        same = np.array([s.image == image and s.region.t == t for s in samples])[points.owner]
-        near |= same & (np.abs(points.at - centre).max(1) < PLACE_EDGE)
-    return near
+def near(points: Points, samples: Sequence[Sample], visited: Sequence[Place]) -> NDArray[np.bool_]:
+    """(n,) whether a point is near one of the visited places."""
+    is_near = np.zeros(len(points.at), bool)
+    for place in visited:
+        same = np.array([(s.image, s.region.t) == (place.image, place.region.t) for s in samples])[points.owner]
+        is_near |= same & (np.abs(points.at - place.centre).max(1) < PLACE_EDGE)
+    return is_near
 
 
 def _reason(
@@ -267,7 +265,7 @@ def _reason(
     return f"probably {model.classes[first]!r}, and much looks like this that is not painted"
 
 
-def _place(sample: Sample, at: NDArray[np.int64], reason: str, score: float) -> Place:
+def place_at(sample: Sample, at: NDArray[np.int64], reason: str, score: float) -> Place:
     """The place around a lattice point: a square in y and x, in one section."""
     half = np.array([0] * (len(at) - 2) + [PLACE_EDGE // 2] * 2)
     box = Region(tuple((at - half).tolist()), tuple((at + np.maximum(half, 1)).tolist()), sample.region.t)

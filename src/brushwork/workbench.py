@@ -162,9 +162,9 @@ class Workbench:
         self.changed(Changed("strokes", self.image_id))
         self.changed(Changed("classes"))
 
-    def labels(self) -> Labels:
-        """What is painted on the image in front, classes as ids."""
-        return self.project.labels(self.task_name, self.image_id)
+    def labels(self, *, check: bool = False) -> Labels:
+        """What is painted on the image in front, classes as ids: to learn from, or to check with."""
+        return self.project.labels(self.task_name, self.image_id, check=check)
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """(pixels, strokes) painted per class id, over all images."""

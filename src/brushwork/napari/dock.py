@@ -116,7 +116,10 @@ class Dock(QWidget):
         self.class_list.failed.connect(self.tell)
         add = button("+ class", self.add_class, texts.TIPS["add"])
         undo = button("Undo", self.undo, texts.TIPS["undo"])
-        return [self.class_list, row(add, undo, button("Redo", self.redo))]
+        self.check_only = QCheckBox("Check only")
+        self.check_only.setToolTip(texts.TIPS["check"])
+        self.check_only.toggled.connect(self._check_toggled)
+        return [self.class_list, row(add, undo, button("Redo", self.redo)), self.check_only]
 
     def _live_part(self) -> list[Any]:
         self.live = QCheckBox("Live")
@@ -326,6 +329,9 @@ class Dock(QWidget):
                 self._bridge.mapped.emit(f"{family} {sigma:g}", region, maps[0])
 
         threading.Thread(target=compute, name="brushwork-preview", daemon=True).start()
+
+    def _check_toggled(self, check: bool) -> None:
+        self.scene.check_only = check
 
     def _limit_toggled(self, limited: bool) -> None:
         self.bench.limit_to(self.scene.region_in_view() if limited else None)

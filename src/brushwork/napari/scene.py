@@ -33,6 +33,7 @@ class Scene:
     def __init__(self, viewer: Any, bench: Workbench, *, told: Callable[[str], None]) -> None:
         self.viewer, self.bench, self._told = viewer, bench, told
         self.view = FILL
+        self.check_only = False  # strokes are painted to check the model, not to teach it
         self.shown_class = 0  # whose probability is shown
         self.images: list[Any] = []
         self.map: Any = None  # a feature that is looked at
@@ -93,8 +94,9 @@ class Scene:
         return [*self.images, *(x for x in (self.prediction, self.probability, self.strokes) if x is not None)]
 
     def show_strokes(self) -> None:
-        labels = self.bench.labels()
-        self._array.replace(labels.coords, labels.classes)
+        learnt, checked = self.bench.labels(), self.bench.labels(check=True)
+        coords = np.concatenate([learnt.coords, checked.coords])
+        self._array.replace(coords, np.concatenate([learnt.classes, checked.classes]))
         self.strokes.refresh(extent=False)
 
     def show_colors(self) -> None:
@@ -179,7 +181,7 @@ class Scene:
             self.show_strokes()
             return
         try:
-            self.bench.paint(coords, class_id, origin=origin)
+            self.bench.paint(coords, class_id, origin=origin, check=self.check_only)
         except Exception as error:
             self._told(str(error))
             self.show_strokes()

@@ -27,6 +27,7 @@ TIPS = {
     "limit": "Predict only what is in view now; paint and look elsewhere without waiting for it.",
     "preview": "What the selected feature measures in this view; choose cells of the table to look at others.",
     "tour": "Four steps, from the first stroke to a file.",
+    "check": "Strokes painted now are never learnt from; they only test the model.",
     "undo": "Take back the last stroke on this image (Ctrl+Z); it is unlearnt too.",
     "features": "Every family of filters at every size. Fewer are faster; none that is never useful is used.",
     "quality": "How often strokes that it has not learnt from are found. Strokes avoid borders: expect less of the whole image.",

@@ -1,0 +1,191 @@
+"""What is open, painted and shown, without a window."""
+
+import numpy as np
+import pytest
+
+from brushwork.blocks import Region, whole
+from brushwork.errors import InputError
+from brushwork.project import Project
+from brushwork.tile_store import SEGMENTATION
+from brushwork.workbench import Workbench
+from painting import strokes_on, two_tone
+
+SHAPE = (90, 130)
+
+
+class Bench(Workbench):
+    """Remembers what was told, and waits for the session."""
+
+    def __init__(self, project):
+        self.topics, self.failures = [], []
+        super().__init__(project, changed=lambda c: self.topics.append(c.topic), failed=self.failures.append, threads=2)
+
+    def until(self, holds):
+        for _ in range(1200):
+            if holds():
+                return
+            self.wait(0.1)
+        raise AssertionError(f"waited in vain; {self.status} {self.failures}")
+
+    def until_ready(self):
+        self.until(
+            lambda: (s := self.status) is not None
+            and s.generation == self._generation
+            and s.state == "ready"
+            and s.fraction == 1
+        )
+
+    def seen(self, region=None):
+        return self.tiles.picture(self.image_id, SEGMENTATION, region or whole(self.image.shape))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Two images, three classes, nothing painted; the first image is in view."""
+    project = Project.create(tmp_path / "p.brushwork")
+    for seed in (0, 1):
+        np.save(tmp_path / f"{seed}.npy", two_tone(SHAPE, seed)[0])
+        project.add_image(str(tmp_path / f"{seed}.npy"))
+    project.add_task("main")
+    project.change_task("main", features="fast")
+    for name in ("out", "in", "other"):
+        project.add_class("main", name)
+    made = Bench(project)
+    made.look(whole(SHAPE))
+    yield made
+    made.close()
+
+
+TRUTH = two_tone(SHAPE, 0)[1]
+
+
+def paint(bench, n=4):
+    strokes = strokes_on(TRUTH, n=n)
+    for class_id in (1, 2):
+        bench.paint(np.argwhere(strokes == class_id), class_id)
+
+
+def test_two_classes_are_predicted_and_one_is_not(bench):
+    strokes = strokes_on(TRUTH)
+    bench.paint(np.argwhere(strokes == 1), 1)
+    assert not bench.seen().any()
+    bench.paint(np.argwhere(strokes == 2), 2)
+    bench.until_ready()
+    assert (bench.seen() == TRUTH).mean() > 0.95
+    assert bench.counts()[2] == (40, 1)
+    bench.undo()
+    bench.until(lambda: not bench.seen().any())
+    bench.redo()
+    bench.until_ready()
+    assert (bench.seen() == TRUTH).mean() > 0.95
+    assert not bench.failures
+
+
+def test_each_image_keeps_its_strokes_and_all_teach_one_model(bench):
+    paint(bench)
+    bench.until_ready()
+    first, model = bench.image_id, bench.model
+    bench.step_image(1)
+    assert bench.image_id != first
+    assert len(bench.labels()) == 0
+    bench.look(whole(SHAPE))
+    bench.until(lambda: bench.seen().all())
+    assert bench.model is model
+    bench.step_image(1)
+    assert bench.image_id == first
+    assert len(bench.labels()) == 80
+
+
+def test_classes_are_changed_merged_and_deleted(bench):
+    paint(bench)
+    extra = strokes_on(TRUTH, n=1, seed=9)
+    bench.paint(np.argwhere(extra == 2), 3)
+    bench.until_ready()
+    bench.change_class(3, name="more", color="#123456", visible=False)
+    assert [c.name for c in bench.classes] == ["out", "in", "more"]
+    bench.reorder_classes([3, 1, 2])
+    bench.until_ready()
+    assert bench.model.classes == ("more", "out", "in")
+    bench.merge_classes(3, 2)
+    bench.until_ready()
+    assert set(np.unique(bench.seen())) == {1, 2}
+    bench.delete_class(2)
+    bench.until(lambda: not bench.seen().any())
+    assert [c.name for c in bench.classes] == ["out"]
+
+
+def test_the_prediction_is_taken_over_but_never_over_what_a_hand_painted(bench):
+    paint(bench)
+    bench.until_ready()
+    region = Region((10, 20), (60, 90))
+    by_hand, seen = bench.labels(), bench.seen(region)
+    taken = bench.accept(region)
+    assert {s.origin for s in taken} == {"prediction"}
+    dense = np.zeros(SHAPE, np.uint8)
+    dense[tuple(bench.labels().coords.T)] = bench.labels().classes
+    assert (dense[region.slices] > 0).all()
+    np.testing.assert_array_equal(dense[tuple(by_hand.coords.T)], by_hand.classes)
+    free = np.ones(SHAPE, bool)
+    free[tuple(by_hand.coords.T)] = False
+    np.testing.assert_array_equal(dense[region.slices][free[region.slices]], seen[free[region.slices]])
+
+
+def test_labels_are_imported_with_values_and_place(bench, tmp_path):
+    values = np.zeros((20, 30), np.uint8)
+    values[2, 3:9], values[15, 3:9] = 7, 200
+    np.save(tmp_path / "labels.npy", values)
+    with pytest.raises(InputError, match="belong to no class"):
+        bench.import_labels(str(tmp_path / "labels.npy"), offset=(0, 0))
+    assert bench.import_labels(str(tmp_path / "labels.npy"), mapping={7: 2, 200: 1}, offset=(10, 40)) == 2
+    found = {tuple(c): k for c, k in zip(bench.labels().coords.tolist(), bench.labels().classes.tolist())}
+    assert found[12, 43] == 2
+    assert found[25, 43] == 1
+    assert len(found) == 12
+
+
+def test_a_box_limits_what_is_predicted(bench):
+    bench.limit_to(Region((0, 0), (30, 40)))
+    paint(bench)
+    bench.until_ready()
+    assert bench.share == 1
+    bench.limit_to(Region((200, 0), (300, 40)))
+    assert bench.seen().all()  # one tile covers this small image
+
+
+def test_live_off_waits(bench):
+    bench.live = False
+    paint(bench)
+    assert not bench.seen().any()
+    bench.update_once()
+    bench.until(lambda: bench.seen().all())
+    assert bench.fresh_model() is bench.model
+
+
+def test_strokes_for_checking_are_not_learnt(bench):
+    paint(bench)
+    bench.until_ready()
+    before = bench.seen()
+    bench.paint(np.argwhere(TRUTH == 1)[:50], 2, check=True)  # wrong on purpose
+    bench.until_ready()
+    np.testing.assert_array_equal(bench.seen(), before)
+    assert len(bench.labels(check=True)) == 50
+
+
+def test_another_recipe_predicts_anew(bench):
+    paint(bench)
+    bench.until_ready()
+    model = bench.model
+    bench.change_recipe(features="gaussian:1,3.5", seed=4)
+    bench.until_ready()
+    assert bench.model is not model
+    assert bench.model.features.n_maps == 2
+    view, maps = bench.map_in_view("gaussian", 1.0)
+    assert maps.shape == (1, *view.shape)
+
+
+def test_a_missing_image_is_told_and_the_others_stay(bench, tmp_path):
+    first = bench.image_id
+    (tmp_path / "1.npy").unlink()
+    with pytest.raises(InputError, match=r"1\.npy"):
+        bench.step_image(1)
+    assert bench.image_id == first
