@@ -1,6 +1,7 @@
 """Where to paint next: deterministic, bounded, diverse, and told in words."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -162,15 +163,13 @@ def test_boxes_with_nan_are_left_out_until_none_is_left():
 
 
 def test_reasons_in_words(ball):
-    _, model, table, _ = ball
-    even = np.array([0.5, 0.5], np.float32)
-    say = next_place._reason
-    assert say(model, even, 1.0, 0.01, table) == "unlike anything painted"
-    assert say(model, even, 1.0, 0.9, table) == "'outside' and 'ball' are nearly equal"
-    fewer = replace(table, strokes=np.where(table.y == 1, 99, table.strokes))
-    assert say(model, even, 1.0, 0.9, fewer) == "'ball' has few strokes (1), and this may be it"
-    sure = np.array([0.9, 0.1], np.float32)
-    assert say(model, sure, 0.2, 0.9, table) == "probably 'outside', and much looks like this that is not painted"
+    say, both = partial(next_place._reason, ball[1]), "'outside' and 'ball'"
+    even, sure = np.array([0.5, 0.5], np.float32), np.array([0.9, 0.1], np.float32)
+    many, fewer = np.array([4, 4]), np.array([4, 1])
+    assert say(even, 1.0, 0.01, many) == "unlike anything painted"
+    assert say(even, 1.0, 0.9, many) == f"{both} are nearly equal"
+    assert say(even, 1.0, 0.9, fewer) == "'ball' has few strokes (1), and this may be it"
+    assert say(sure, 0.2, 0.9, many) == "probably 'outside', and much looks like this that is not painted"
 
 
 def test_class_weights_count(ball):

@@ -5,6 +5,7 @@ import pytest
 
 from brushwork.blocks import Region, whole
 from brushwork.errors import InputError
+from brushwork.labels import from_array
 from brushwork.project import Project
 from brushwork.tile_store import SEGMENTATION
 from brushwork.workbench import Workbench
@@ -60,9 +61,10 @@ TRUTH = two_tone(SHAPE, 0)[1]
 
 
 def paint(bench, n=4):
-    strokes = strokes_on(TRUTH, n=n)
-    for class_id in (1, 2):
-        bench.paint(np.argwhere(strokes == class_id), class_id)
+    labels = from_array(strokes_on(TRUTH, n=n))
+    for s in np.unique(labels.strokes):
+        mine = labels.strokes == s
+        bench.paint(labels.coords[mine], int(labels.classes[mine][0]))
 
 
 def test_two_classes_are_predicted_and_one_is_not(bench):
@@ -189,3 +191,31 @@ def test_a_missing_image_is_told_and_the_others_stay(bench, tmp_path):
     with pytest.raises(InputError, match=r"1\.npy"):
         bench.step_image(1)
     assert bench.image_id == first
+
+
+def test_agreement_and_the_next_place_are_found_aside(bench):
+    paint(bench, n=5)
+    bench.paint(np.argwhere(strokes_on(TRUTH, n=1, seed=5) == 2), 2, check=True)
+    measured, found = [], []
+    bench.measure(measured.append)
+    bench.until(lambda: measured)
+    assert measured[0].unseen.overall.value > 0.8
+    assert measured[0].checks is not None
+    bench.find_place(found.append, everywhere=True)
+    bench.until(lambda: found)
+    assert found[0].image in {e.id for e in bench.project.document.images}
+    bench.find_place(found.append, everywhere=False)
+    bench.until(lambda: len(found) == 2)
+    assert found[1].image == bench.image_id
+    assert found[1].reason
+    assert not bench.failures
+
+
+def test_nothing_is_claimed_of_nothing(bench):
+    measured = []
+    bench.measure(measured.append)
+    bench.until(lambda: measured)
+    assert measured[0].unseen is None
+    bench.find_place(lambda place: None, everywhere=True)
+    bench.until(lambda: bench.failures)
+    assert "two classes" in str(bench.failures[0])

@@ -34,6 +34,7 @@ WINDOW = 3  # lattice points: uncertainty is averaged around a place, so that a 
 PLACE_EDGE = 32  # pixels: the box that is shown, and how far places are apart
 # Of the lattice points, so many are compared, each with so many others: 0.1 s for 49 maps.
 MOST_PLACES, MOST_OTHERS, MOST_PAINTED = 2000, 800, 1000
+DOUBT = 0.1  # uncertainty added everywhere: a classifier may be sure of what it has never seen
 FEW_STROKES = 4
 UNLIKE = 0.25  # similarity to what is painted, below which a place is called unlike it
 NEARLY_EQUAL = 0.5  # uncertainty, 1 - (p1 - p2), from which on two classes are called nearly equal
@@ -170,12 +171,15 @@ def places(
     points = Points.drawn(model, samples)
     is_free = ~near(points, samples, visited)
     like, covered, at_painted = likeness(points, painted)
+    strokes = np.array([len(np.unique(painted.strokes[painted.y == c])) for c in range(model.n_classes)])
+    rare = _rarity(points, strokes)
+    weights = points.unsure[: like.shape[1]] + DOUBT
     found: list[Place] = []
     while len(found) < most and is_free.any():
-        gains = np.where(is_free, np.maximum(like - covered, 0) @ points.unsure[: like.shape[1]], -1)
+        gains = np.where(is_free, rare * (np.maximum(like - covered, 0) @ weights), -1)
         i = int(gains.argmax())
         sample = samples[points.owner[i]]
-        reason = _reason(model, points.probabilities[:, i], float(points.unsure[i]), float(at_painted[i]), painted)
+        reason = _reason(model, points.probabilities[:, i], float(points.unsure[i]), float(at_painted[i]), strokes)
         found.append(place_at(sample, points.at[i], reason, float(gains[i]) / like.shape[1]))
         covered = np.maximum(covered, like[i])
         is_free &= ~near(points, samples, found[-1:])
@@ -240,6 +244,11 @@ def _squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArra
     return np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0)
 
 
+def _rarity(points: Points, strokes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n,) the mean weight of a point's likely classes, larger for those of few strokes. strokes : (n_classes,)."""
+    return (1 / np.sqrt(np.maximum(strokes, 1))).astype(np.float32) @ points.probabilities
+
+
 def near(points: Points, samples: Sequence[Sample], visited: Sequence[Place]) -> NDArray[np.bool_]:
     """(n,) whether a point is near one of the visited places."""
     is_near = np.zeros(len(points.at), bool)
@@ -250,11 +259,13 @@ def near(points: Points, samples: Sequence[Sample], visited: Sequence[Place]) ->
 
 
 def _reason(
-    model: Classifier, probabilities: NDArray[np.float32], unsure: float, at_painted: float, painted: TrainingRows
+    model: Classifier, probabilities: NDArray[np.float32], unsure: float, at_painted: float, strokes: NDArray[np.int64]
 ) -> str:
-    """What is special about a place, the most telling first. unsure, at_painted : see Points and likeness."""
+    """What is special about a place, the most telling first.
+
+    probabilities, strokes : (n_classes,). unsure, at_painted : see Points and likeness.
+    """
     first, second = (int(c) for c in np.argsort(-probabilities, kind="stable")[:2])
-    strokes = [len(np.unique(painted.strokes[painted.y == c])) for c in range(model.n_classes)]
     rarest = min((first, second), key=lambda c: strokes[c])
     if at_painted < UNLIKE:
         return "unlike anything painted"

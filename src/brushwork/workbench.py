@@ -5,12 +5,13 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brushwork.aside import Aside, Stop
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError
@@ -18,9 +19,12 @@ from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
+from brushwork.next_place import Place, candidates, places
 from brushwork.project import ImageEntry, PaintClass, Project, Stroke, Task
+from brushwork.quality import Quality, agreement, checked
 from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, Answer, TileStore, tiles_of_view
+from brushwork.training import Prepared, fit, prepare
 
 Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
 
@@ -32,6 +36,14 @@ class Changed:
     topic: Topic
     image: str = ""
     region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How good the model is on strokes that were left out, and on strokes for checking; None where there are none."""
+
+    unseen: Quality | None = None
+    checks: Quality | None = None
 
 
 class Workbench:
@@ -55,6 +67,8 @@ class Workbench:
         self.image_id = ""
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
+        self.visited: list[Place] = []  # proposed before
+        self._measuring, self._finding = Aside(failed), Aside(failed)
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
         self._generation = self._session.use(self._recipe())
         if project.document.images:
@@ -306,6 +320,71 @@ class Workbench:
                 examples[entry] = (self.project.image(entry), labels)
         self._generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
+    # ---- how good it is, and where to paint next: aside, as they take a moment ----
+
+    def measure(self, done: Callable[[Measured], None]) -> None:
+        """Agreement with strokes that were left out, and with those for checking. `done` is called aside."""
+        examples, ready = self._snapshot()
+        checks = self._checks()
+
+        def work(stop: Stop) -> Measured:
+            prepared = ready()
+            if prepared is None or stop():
+                return Measured()
+            task = self.task
+            model = fit(prepared, task.estimator, seed=task.seed)
+            weights = model.class_weights
+            unseen = agreement(prepared, examples, task.estimator, class_weights=weights, seed=task.seed, stop=stop)
+            return Measured(unseen, checked(model, checks, stop=stop) if checks and not stop() else None)
+
+        self._measuring.run(work, done)
+
+    def find_place(self, done: Callable[[Place | None], None], *, everywhere: bool) -> None:
+        """Where to paint next, in any image of the project or in view only; not where it was proposed before."""
+        _, ready = self._snapshot()
+        images = {e.id: self.project.image(e.id) for e in self.project.document.images} if everywhere else {}
+        images = images or {self.image_id: self.image}
+        within = None if everywhere else self._view
+
+        def work(stop: Stop) -> Place | None:
+            prepared = ready()
+            if prepared is None:
+                raise InputError("paint two classes first; then it can be said where it is unsure")
+            model = fit(prepared, self.task.estimator, seed=self.task.seed)
+            samples = candidates(images, prepared.features, within=within, stop=stop)
+            found = places(model, samples, prepared.table, visited=self.visited, most=1)
+            self.visited += found
+            return found[0] if found else None
+
+        self._finding.run(work, done)
+
+    def _checks(self) -> dict[str, tuple[Image, Labels]]:
+        """Strokes for checking by image, of classes that are learnt, numbered as the model's."""
+        _, names, _ = self.project.training(self.task_name)
+        number = np.zeros(256, np.uint8)
+        for c in self.classes:
+            number[c.id] = names.index(c.name) + 1 if c.name in names else 0
+        found = {}
+        for entry in self.project.document.images:
+            labels = self.project.labels(self.task_name, entry.id, check=True)
+            known = labels.chosen(number[labels.classes] > 0)
+            if len(known):
+                found[entry.id] = (self.project.image(entry.id), replace(known, classes=number[known.classes]))
+        return found
+
+    def _snapshot(self) -> tuple[dict[str, Labels], Callable[[], Prepared | None]]:
+        """(labels by image as they are trained on, what prepares them: None with fewer than two classes)."""
+        task = self.task
+        examples, names, _ = self.project.training(task.name)
+        ids = [i for i in self.painted_images() if len(self.project.labels(task.name, i))]
+
+        def ready() -> Prepared | None:
+            if len(names) < 2:
+                return None
+            return prepare(examples, task.features, classes=names, channels=task.channels, priors=task.priors)
+
+        return dict(zip(ids, (labels for _, labels in examples))), ready
+
     # ---- called by the session, on its thread ----
 
     def _answered(self, shown: Shown) -> None:
@@ -328,6 +407,8 @@ class Workbench:
             self._news.wait(seconds)
 
     def close(self) -> None:
+        for aside in (self._measuring, self._finding):
+            aside.close()
         self._session.close()
         self.project.close()
         self.tiles.clear()

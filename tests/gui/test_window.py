@@ -215,7 +215,7 @@ def test_classes_are_added_renamed_recoloured_merged_moved_and_deleted(open_wind
     QTest.keyClick(editor, Qt.Key.Key_A, CONTROL)
     QTest.keyClicks(editor, "ring")
     QTest.keyClick(editor, Qt.Key.Key_Return)
-    assert [c.name for c in bench.classes] == ["background", "foreground", "ring"]
+    p.until(lambda: [c.name for c in bench.classes] == ["background", "foreground", "ring"], "the new name")
     until_answered(p)
     assert "ring" in bench.model.classes, "what is exported carries the new name"
 

@@ -25,6 +25,7 @@ from brushwork.napari import texts
 from brushwork.napari.class_list import ClassList
 from brushwork.napari.exporting import ExportDialog
 from brushwork.napari.parts import button, line, row, words
+from brushwork.napari.quality_panel import QualityPanel
 from brushwork.napari.scales import ScaleWords
 from brushwork.napari.scene import CLASS, FILL, UNSURE, VIEWS, Scene
 from brushwork.napari.strokes_panel import StrokesPanel
@@ -137,7 +138,12 @@ class Dock(QWidget):
         self.status = words()
         self.message = words()
         self.message.setStyleSheet("color: #E69F00")
-        return [row(self.live, once), row(QLabel("View"), self.view_box, self.limit), self.status, self.message]
+        self.quality = QualityPanel(self.bench)
+        self.quality.jump.connect(self.go_to)
+        self.quality.marked.connect(self.scene.mark)
+        self.quality.told.connect(self.tell)
+        view = row(QLabel("View"), self.view_box, self.limit)
+        return [row(self.live, once), view, self.status, self.message, self.quality]
 
     def _scale_part(self) -> list[Any]:
         self.scales = ScaleWords(self.bench)
@@ -176,7 +182,10 @@ class Dock(QWidget):
     def _look_now(self) -> None:
         view = self.scene.region_in_view()
         if view is not None and view.size:
-            self._try(lambda: self.bench.look(view))
+            try:
+                self.bench.look(view)
+            except (InputError, RunError) as error:
+                self.tell(str(error))
         self.show_status()
 
     # ---- what the workbench tells ----
@@ -195,6 +204,7 @@ class Dock(QWidget):
             self.scene.show_colors()
             self.strokes_panel.show_strokes()
             self.tour.look()
+            self.quality.strokes_changed()
             self.show_status()
         elif changed.topic == "strokes":
             self.scene.show_strokes()
@@ -364,6 +374,7 @@ class Dock(QWidget):
         self._is_closed = True
         for event in self._events:
             event.disconnect(self._moved)
+        self.quality.close_panel()
         for timer in (self._look, self._draw, self._fit):
             timer.stop()
         self.bench.close()

@@ -45,6 +45,7 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
         "K": ("live on or off", lambda viewer: dock.live.toggle()),
         "G": ("the next way to see the prediction", lambda viewer: dock.next_view()),
         "U": ("where the prediction is unsure, and back", lambda viewer: dock.toggle_unsure()),
+        "N": ("where to paint next", lambda viewer: dock.quality.find_place()),
         "T": ("the next image", lambda viewer: dock.step_image(1)),
         "`": ("see the image alone while the key is down", peek),
         "Control-Z": ("take the last stroke back", lambda viewer: dock.undo()),

@@ -16,7 +16,8 @@ from brushwork.project import Stroke
 from brushwork.tile_store import SEGMENTATION, UNCERTAINTY
 from brushwork.workbench import Workbench
 
-STROKES, PREDICTION, PROBABILITY, MAP = "strokes", "prediction", "probability", "feature"
+STROKES, PREDICTION, PROBABILITY, MAP, HERE = "strokes", "prediction", "probability", "feature", "paint here"
+FRAME_COLOR = "#F0E442"
 FILL, OUTLINE, CLASS, UNSURE, OFF = "fill", "outline", "probability", "unsure", "off"
 VIEWS = (FILL, OUTLINE, CLASS, UNSURE, OFF)
 TRANSPARENT = "transparent"
@@ -37,6 +38,7 @@ class Scene:
         self.shown_class = 0  # whose probability is shown
         self.images: list[Any] = []
         self.map: Any = None  # a feature that is looked at
+        self.frame: Any = None  # around a place to paint at
         self.strokes: Any = None
         self.prediction: Any = None
         self.probability: Any = None
@@ -48,6 +50,8 @@ class Scene:
     def show_image(self) -> None:
         """Layers for the image in front. New ones are added before old ones go: an empty canvas may crash OpenGL."""
         self.hide_map()
+        if self.frame is not None:
+            self.frame.visible = False
         old = [layer for layer in self._layers() if layer in self.viewer.layers]
         image = self.bench.image
         shape, scale = display_shape(image), _scale(image)
@@ -138,6 +142,22 @@ class Scene:
         self.map.name = f"{MAP}: {name}"
         self.viewer.layers.selection.active = self.strokes
 
+    def mark(self, region: Region) -> None:
+        """A frame around a place, until the next stroke."""
+        image = self.bench.image
+        (y0, x0), (y1, x1) = region.start[-2:], region.stop[-2:]
+        front = ((region.t,) if image.n_frames > 1 else ()) + region.start[:-2]
+        corners = [(*front, y, x) for y, x in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))]
+        if self.frame is not None and self.frame in self.viewer.layers and self.frame.ndim == len(corners[0]):
+            self.frame.data = [np.array(corners, float)]
+            self.frame.visible = True
+        else:
+            self.frame = self.viewer.add_shapes(
+                [np.array(corners, float)], shape_type="polygon", name=HERE, scale=_scale(image),
+                edge_color=FRAME_COLOR, face_color=TRANSPARENT, edge_width=1,
+            )  # fmt: skip
+        self.viewer.layers.selection.active = self.strokes
+
     def hide_map(self) -> None:
         if self.map is not None and self.map in self.viewer.layers:
             self.viewer.layers.remove(self.map)
@@ -172,6 +192,8 @@ class Scene:
 
     def _painted(self, event: Any) -> None:
         """A stroke has ended: its pixels go to the project."""
+        if self.frame is not None:
+            self.frame.visible = False
         atoms = list(event.value)
         coords = np.concatenate([_positions(atom) for atom in atoms])
         class_id = int(np.max(_new_value(atoms[-1])))

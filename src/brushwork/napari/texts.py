@@ -1,5 +1,6 @@
 """Every word that the dock says, in one place."""
 
+from brushwork.quality import LEAST_STROKES, Quality
 from brushwork.session import Status
 
 NO_IMAGE = "Open an image, or choose File > Open Sample > brushwork; then press Start."
@@ -9,6 +10,9 @@ PAUSED = "Live is off: Update once learns from what you painted."
 READ_ONLY = "Read only: {who}"
 SAVED = "every stroke is saved as you paint"
 TOO_LARGE = "showing {share:.0%} of the view; zoom in to see the rest"
+LOOKING = "Looking for the place from which most can be learnt ..."
+NO_PLACE = "No further place stands out; look for mistakes by eye."
+PAINT_HERE = "Paint in the middle of the view: {reason}."
 IN_3D = "Painting and prediction are in 2D; this 3D view shows what is known."
 
 TIPS = {
@@ -28,10 +32,10 @@ TIPS = {
     "preview": "What the selected feature measures in this view; choose cells of the table to look at others.",
     "tour": "Four steps, from the first stroke to a file.",
     "check": "Strokes painted now are never learnt from; they only test the model.",
+    "next_place": "Jumps to the place from which it would learn most, and says why.",
     "undo": "Take back the last stroke on this image (Ctrl+Z); it is unlearnt too.",
     "features": "Every family of filters at every size. Fewer are faster; none that is never useful is used.",
     "quality": "How often strokes that it has not learnt from are found. Strokes avoid borders: expect less of the whole image.",
-    "quality_button": "Leave strokes out one after the other, and see whether the rest finds them.",
 }
 
 TOUR = (
@@ -76,6 +80,21 @@ def status_line(status: Status | None, share: float) -> str:
     if share < 1:
         parts.append(TOO_LARGE.format(share=share))
     return " · ".join(parts)
+
+
+def agreement(quality: Quality) -> str:
+    """How good it is, with the weakest class."""
+    line = f"Agreement on {quality.left_out} it has not seen: {quality.overall.words}"
+    if quality.lacking:
+        return f"{line}: paint at least {LEAST_STROKES} strokes of {', '.join(quality.lacking)}"
+    weakest = min(range(len(quality.recall)), key=lambda i: quality.recall[i].value)
+    return f"{line} · weakest: {quality.classes[weakest]} {quality.recall[weakest].value:.0%}"
+
+
+def checks(quality: Quality) -> str:
+    """The same on strokes for checking."""
+    recalls = ", ".join(f"{name} {r.words}" for name, r in zip(quality.classes, quality.recall))
+    return f"On strokes for checking: {recalls}"
 
 
 def advice(names: list[str], n_painted: int) -> str:
