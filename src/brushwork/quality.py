@@ -27,7 +27,7 @@ LEAST_IMAGES = 3  # with strokes, from which whole images are left out
 NOT_ENOUGH = "not enough strokes to tell"
 DRAWS = 1000
 TAIL = 0.05  # of the draws beyond either end of an interval
-STEPS = 2  # of estimating class frequencies: more change nothing, none leaves rare classes too doubtful
+STEPS = 2  # of estimating class frequencies: four are no nearer to the truth, none is further off
 AROUND = 0.5  # the weight of what is expected around the strokes
 AROUND_DRAWN = (-0.5, 1.5)  # the same in an interval: the truth may lie beyond either. Covers 45 of 50, 36 with (0, 1)
 

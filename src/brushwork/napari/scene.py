@@ -38,6 +38,7 @@ class Scene:
         self.shown_class = 0  # whose probability is shown
         self.images: list[Any] = []
         self.map: Any = None  # a feature that is looked at
+        self._colored: Any = None  # the layer and colours that were shown last
         self.frame: Any = None  # around a place to paint at
         self.strokes: Any = None
         self.prediction: Any = None
@@ -107,6 +108,10 @@ class Scene:
         """The classes' colours; hidden classes are painted but not predicted over the image."""
         from napari.utils.colormaps import direct_colormap
 
+        wanted = (self.strokes, tuple((c.id, c.color, c.visible) for c in self.bench.classes))
+        if wanted == self._colored:
+            return  # another colormap draws both layers again
+        self._colored = wanted
         clear: dict[int | None, str] = {None: TRANSPARENT, 0: TRANSPARENT}
         colors: dict[int | None, str] = {c.id: c.color for c in self.bench.classes}
         seen: dict[int | None, str] = {c.id: c.color if c.visible else TRANSPARENT for c in self.bench.classes}
