@@ -7,14 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))
 
-import napari
-import numpy as np
-from PIL import Image
-from qtpy.QtTest import QTest
-from scipy.ndimage import label
+import napari  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from qtpy.QtTest import QTest  # noqa: E402
+from scipy.ndimage import label  # noqa: E402
 
-from brushwork.napari.samples import nuclei
-from brushwork.napari.start import add_dock
+from brushwork.napari.samples import nuclei  # noqa: E402
+from brushwork.napari.start import add_dock  # noqa: E402
 
 SIZE = (1400, 900)
 WIDTH = 1120  # pixels, as it is kept
