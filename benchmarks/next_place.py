@@ -25,7 +25,7 @@ from brushwork.next_place import Place, Points
 from brushwork.priors import reweigh
 from brushwork.training import Prepared, fit, prepare, rows_at
 
-CASES = "a1,a2,a3,a4,b1,g1,d2"
+CASES = "a1,a2,a3,a4,b1,g1"
 N_TEST = 20_000  # pixels, over all test images
 SECTIONS = 4  # of a stack, on which the test pixels lie
 START = 2  # strokes per class

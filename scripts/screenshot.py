@@ -7,14 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))
 
-import napari  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-from qtpy.QtTest import QTest  # noqa: E402
-from scipy.ndimage import label  # noqa: E402
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtTest import QTest
+from scipy.ndimage import label
 
-from brushwork.napari.samples import nuclei  # noqa: E402
-from brushwork.napari.start import add_dock  # noqa: E402
+from brushwork.napari.samples import nuclei
+from brushwork.napari.start import add_dock
 
 SIZE = (1400, 900)
 WIDTH = 1120  # pixels, as it is kept
@@ -34,7 +34,7 @@ def main(out: str) -> None:
     for i in [i for i in range(1, n) if sizes[i] > 150][:5]:  # a stroke through the middle of five nuclei
         at = np.argwhere(objects == i)
         row = at[at[:, 0] == int(np.median(at[:, 0]))]
-        dock.bench.paint(np.concatenate([row + (dy, 0) for dy in (-1, 0, 1)])[:60], 2)
+        dock.bench.paint(np.concatenate([row + np.array([dy, 0]) for dy in (-1, 0, 1)])[:60], 2)
     rng = np.random.default_rng(0)
     places = [(y, x) for y, x in rng.integers(10, 460, (200, 2)) if pixels[y - 6 : y + 9, x - 6 : x + 46].max() < 1000]
     for place in places[:5]:

@@ -168,7 +168,7 @@ def places(
     """
     if not samples:
         return []
-    points = Points.drawn(model, samples)
+    points = Points.drawn(model, samples, seed=len(painted.y))  # others after every stroke: none is left out for ever
     is_free = ~near(points, samples, visited)
     like, covered, at_painted = likeness(points, painted)
     strokes = np.array([len(np.unique(painted.strokes[painted.y == c])) for c in range(model.n_classes)])
@@ -201,8 +201,8 @@ class Points:
     unsure: NDArray[np.float32]
 
     @classmethod
-    def drawn(cls, model: Classifier, samples: Sequence[Sample], most: int = MOST_PLACES) -> "Points":
-        """At most `most` of the lattice points of all samples, always the same ones."""
+    def drawn(cls, model: Classifier, samples: Sequence[Sample], most: int = MOST_PLACES, *, seed: int = 0) -> "Points":
+        """At most `most` of the lattice points of all samples."""
         rows, at = (np.concatenate([getattr(s, name) for s in samples]) for name in ("rows", "at"))
         owner = np.repeat(np.arange(len(samples)), [len(s.at) for s in samples])
         probabilities = model.estimator.predict(np.ascontiguousarray(rows.T))
@@ -210,7 +210,7 @@ class Points:
             reweigh(probabilities, model.class_weights)
         second, first = np.sort(probabilities, 0)[-2:]
         unsure = _averaged(1 - (first - second), samples)
-        drawn = np.random.default_rng(0).permutation(len(rows))[:most]
+        drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
         return cls(owner[drawn], at[drawn], rows[drawn], probabilities[:, drawn], unsure[drawn])
 
 
