@@ -219,3 +219,39 @@ def test_nothing_is_claimed_of_nothing(bench):
     bench.find_place(lambda place: None, everywhere=True)
     bench.until(lambda: bench.failures)
     assert "two classes" in str(bench.failures[0])
+
+
+def test_tasks_have_their_own_classes_strokes_and_model(bench):
+    paint(bench)
+    bench.until_ready()
+    bench.add_task("stain two")
+    assert [c.name for c in bench.classes] == ["out", "in"]
+    assert len(bench.labels()) == 0
+    bench.until(lambda: not bench.seen().any())
+    bench.choose_task("main")
+    assert len(bench.labels()) == 80
+    bench.until(lambda: bench.seen().all())
+
+
+def test_an_earlier_state_is_gone_back_to_and_the_later_one_is_kept(bench):
+    paint(bench)
+    point = bench.project.snapshot()
+    bench.paint(np.argwhere(TRUTH == 1)[:200], 2)
+    later = len(bench.labels())
+    bench.restore(point)
+    assert len(bench.labels()) == 80 < later
+    bench.until_ready()
+    newest = bench.project.history()[0]
+    bench.restore(newest)
+    assert len(bench.labels()) == later
+
+
+def test_a_smaller_set_of_features_is_suggested(bench):
+    paint(bench, n=5)
+    found = []
+    bench.suggest(found.append)
+    bench.until(lambda: found or bench.failures)
+    assert not bench.failures
+    bench.change_recipe(features=found[0])
+    bench.until_ready()
+    assert bench.model.features.n_maps >= 1

@@ -32,6 +32,7 @@ MOST_BYTES = 1 << 27  # of all rows: fewer boxes where images have many channels
 STEP = 4  # pixels between the lattice points of a box
 WINDOW = 3  # lattice points: uncertainty is averaged around a place, so that a thin border is none
 PLACE_EDGE = 32  # pixels: the box that is shown, and how far places are apart
+SECTIONS_APART = 8  # of a stack
 # Of the lattice points, so many are compared, each with so many others: 0.1 s for 49 maps.
 MOST_PLACES, MOST_OTHERS, MOST_PAINTED = 2000, 800, 1000
 DOUBT = 0.1  # uncertainty added everywhere: a classifier may be sure of what it has never seen
@@ -164,7 +165,8 @@ def places(
     """The best places, best first, each chosen as if the ones before it were painted.
 
     model : whose features the rows have. samples : see `candidates`. painted : training.training_rows, or a Prepared's table.
-    visited : earlier answers; they are not proposed again, nor is what is near them.
+    visited : earlier answers; they are not proposed again, nor is what is near them. Where nothing else is left, nothing is
+        returned: forget them then.
     """
     if not samples:
         return []
@@ -254,7 +256,8 @@ def near(points: Points, samples: Sequence[Sample], visited: Sequence[Place]) ->
     is_near = np.zeros(len(points.at), bool)
     for place in visited:
         same = np.array([(s.image, s.region.t) == (place.image, place.region.t) for s in samples])[points.owner]
-        is_near |= same & (np.abs(points.at - place.centre).max(1) < PLACE_EDGE)
+        reach = [SECTIONS_APART] * (len(place.centre) - 2) + [PLACE_EDGE] * 2
+        is_near |= same & (np.abs(points.at - place.centre) < reach).all(1)
     return is_near
 
 

@@ -15,14 +15,15 @@ from brushwork.aside import Aside, Stop
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError
-from brushwork.features import Feature, FeatureSet
+from brushwork.features import Feature, FeatureSet, selection
 from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
 from brushwork.next_place import Place, candidates, places
-from brushwork.project import ImageEntry, PaintClass, Project, Stroke, Task
+from brushwork.project import ImageEntry, PaintClass, Point, Project, Stroke, Task
 from brushwork.quality import Quality, agreement, checked
 from brushwork.session import Recipe, Session, Shown, Status
+from brushwork.suggest import best_small, suggest_features
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, Answer, TileStore, tiles_of_view
 from brushwork.training import Prepared, fit, prepare
 
@@ -117,6 +118,28 @@ class Workbench:
         self.task_name = name
         self._restart()
         self.changed(Changed("task"))
+        self.changed(Changed("classes"))
+
+    def add_task(self, name: str) -> None:
+        """A further task, with the first classes' names and colours to begin with; it is put in front."""
+        first = self.classes[:2]
+        added = self.project.add_task(name)
+        for c in first:
+            made = self.project.add_class(added.name, c.name, c.color)
+            self.project.change_class(added.name, made.id, visible=c.visible)
+        self.choose_task(added.name)
+
+    def restore(self, point: Point) -> None:
+        """Go back to an earlier state of the project."""
+        self.project.restore(point)
+        document = self.project.document
+        if self.task_name not in [t.name for t in document.tasks]:
+            self.task_name = document.tasks[0].name
+        if self.image_id not in [e.id for e in document.images]:
+            self.show_image(document.images[0].id)
+        self._restart()
+        self.changed(Changed("task"))
+        self.changed(Changed("classes"))
 
     def look(self, view: Region) -> None:
         """Say what is in view: one pixel thick along the axis that is not displayed."""
@@ -355,6 +378,19 @@ class Workbench:
             found = places(model, samples, prepared.table, visited=self.visited, most=1)
             self.visited += found
             return found[0] if found else None
+
+        self._finding.run(work, done)
+
+    def suggest(self, done: Callable[[str], None]) -> None:
+        """A smaller set of features that is as good on strokes left out, as a selection. `done` is called aside."""
+        _, ready = self._snapshot()
+        task, n = self.task, len(self.image.channel_names)
+
+        def work(stop: Stop) -> str:
+            prepared = ready()
+            if prepared is None:
+                raise InputError("paint two classes first; features are compared on strokes that are left out")
+            return selection(best_small(suggest_features(prepared, task.estimator, seed=task.seed)).features, n)
 
         self._finding.run(work, done)
 

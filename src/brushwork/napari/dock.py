@@ -25,11 +25,13 @@ from brushwork.napari import texts
 from brushwork.napari.class_list import ClassList
 from brushwork.napari.exporting import ExportDialog
 from brushwork.napari.parts import button, line, row, words
+from brushwork.napari.project_panel import ProjectPanel
 from brushwork.napari.quality_panel import QualityPanel
 from brushwork.napari.scales import ScaleWords
 from brushwork.napari.scene import CLASS, FILL, UNSURE, VIEWS, Scene
 from brushwork.napari.strokes_panel import StrokesPanel
 from brushwork.napari.tour import Tour
+from brushwork.project import ImageMissing, ImageReplaced
 from brushwork.workbench import Changed, Workbench
 
 LOOK_AFTER = 40  # milliseconds without a change of the view
@@ -59,6 +61,7 @@ class Dock(QWidget):
         self._draw = self._timer(DRAW_EVERY, self._draw_now)
         self._fit = self._timer(FIT_AFTER, viewer.reset_view)
         self._is_closed = False
+        self._lost = ""  # the id of an image that was not found
         self._build()
         self._bridge.changed.connect(self._on_changed)
         self._bridge.failed.connect(self._on_failed)
@@ -138,12 +141,14 @@ class Dock(QWidget):
         self.status = words()
         self.message = words()
         self.message.setStyleSheet("color: #E69F00")
+        self.find_image = button("Find the image ...", self._find_image, texts.TIPS["find"])
+        self.find_image.hide()
         self.quality = QualityPanel(self.bench)
         self.quality.jump.connect(self.go_to)
         self.quality.marked.connect(self.scene.mark)
         self.quality.told.connect(self.tell)
         view = row(QLabel("View"), self.view_box, self.limit)
-        return [row(self.live, once), view, self.status, self.message, self.quality]
+        return [row(self.live, once), view, self.status, self.message, self.find_image, self.quality]
 
     def _scale_part(self) -> list[Any]:
         self.scales = ScaleWords(self.bench)
@@ -152,7 +157,9 @@ class Dock(QWidget):
         self.strokes_panel = StrokesPanel(self.bench, self.accept)
         self.strokes_panel.jump.connect(self.go_to)
         self.strokes_panel.failed.connect(self.tell)
-        return [self.scales, self.strokes_panel]
+        self.project_panel = ProjectPanel(self.bench)
+        self.project_panel.failed.connect(self.tell)
+        return [self.scales, self.strokes_panel, self.project_panel]
 
     def _out_part(self) -> list[Any]:
         export = button("Export ...", self.export, texts.TIPS["export"])
@@ -215,6 +222,7 @@ class Dock(QWidget):
             self._look.start()
         elif changed.topic == "task":
             self.scales.show_task()
+            self.project_panel.show_project()
 
     def _draw_now(self) -> None:
         self.scene.refresh()
@@ -361,9 +369,27 @@ class Dock(QWidget):
             result = action()
         except (InputError, RunError) as error:
             self.tell(str(error))
+            if isinstance(error, ImageMissing | ImageReplaced):
+                self._lost = error.id
+                self.find_image.show()
+                self.show_images()
             return None
         self.message.setText("")
+        self.find_image.hide()
         return result
+
+    def _find_image(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Where is the image now?")
+        if path:
+            self.relink(path)
+
+    def relink(self, path: str) -> None:
+        """Say where the image is that was not found; others that moved with it are found too, and told."""
+        found = self._try(lambda: self.bench.project.relink(self._lost, path))
+        if found is not None:
+            self._try(lambda: self.bench.show_image(self._lost))
+            self.show_images()
+            self.tell(texts.FOUND.format(n=len(found)))
 
     # ---- the end ----
 

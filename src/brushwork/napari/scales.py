@@ -1,6 +1,6 @@
 """Which features are used: three words for their size, and every family at every sigma for those who ask."""
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 from brushwork.errors import InputError
 from brushwork.features import SIGMAS, FeatureSet
 from brushwork.napari import texts
-from brushwork.napari.parts import Fold
+from brushwork.napari.parts import Fold, button
 from brushwork.scalespace import BUILT_IN, family
 from brushwork.workbench import Workbench
 
@@ -29,6 +29,10 @@ NAMES = {
     "structure-tensor": "texture",
     "hessian": "ridges",
 }
+
+
+class _Bridge(QObject):
+    suggested = Signal(str)
 
 
 class ScaleWords(QWidget):
@@ -61,7 +65,10 @@ class ScaleWords(QWidget):
         self.preview = QCheckBox("Show the feature that is selected")
         self.preview.setToolTip(texts.TIPS["preview"])
         self.preview.toggled.connect(self._look_at)
-        self.fold = Fold("Advanced: all features", self.table, self.preview)
+        suggest = button("Suggest features", self.suggest, texts.TIPS["suggest"])
+        self._bridge = _Bridge()
+        self._bridge.suggested.connect(self._use)
+        self.fold = Fold("Advanced: all features", self.table, self.preview, suggest)
         column.addWidget(self.fold)
         self.show_task()
 
@@ -102,6 +109,10 @@ class ScaleWords(QWidget):
             self.look_at.emit("", 0.0)
         elif exists:
             self.look_at.emit(BUILT_IN[i], SIZES[j])
+
+    def suggest(self) -> None:
+        """Look for a smaller set, aside, and take it."""
+        self._bench.suggest(self._bridge.suggested.emit)
 
     def _words_chosen(self) -> None:
         ticked = [word for word, box in self.boxes.items() if box.isChecked()]

@@ -13,6 +13,7 @@ TOO_LARGE = "showing {share:.0%} of the view; zoom in to see the rest"
 LOOKING = "Looking for the place from which most can be learnt ..."
 NO_PLACE = "No further place stands out; look for mistakes by eye."
 PAINT_HERE = "Paint in the middle of the view: {reason}."
+FOUND = "found {n} image(s) again"
 IN_3D = "Painting and prediction are in 2D; this 3D view shows what is known."
 
 TIPS = {
@@ -33,6 +34,11 @@ TIPS = {
     "tour": "Four steps, from the first stroke to a file.",
     "check": "Strokes painted now are never learnt from; they only test the model.",
     "next_place": "Jumps to the place from which it would learn most, and says why.",
+    "task": "Another question to the same images, e.g. one per stain: with its own classes, strokes and models.",
+    "channels": "The channels that the features are computed on; what you see is not changed by it.",
+    "history": "The last states that were kept. Going back keeps the present one, too: nothing is deleted.",
+    "suggest": "Tries smaller sets of features on strokes that are left out, and takes the cheapest that is as good.",
+    "find": "Point to one image that was moved; the others are looked for in the same places.",
     "undo": "Take back the last stroke on this image (Ctrl+Z); it is unlearnt too.",
     "features": "Every family of filters at every size. Fewer are faster; none that is never useful is used.",
     "quality": "How often strokes that it has not learnt from are found. Strokes avoid borders: expect less of the whole image.",
