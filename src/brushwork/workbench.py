@@ -6,6 +6,7 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -321,6 +322,11 @@ class Workbench:
         if self._session.model is not None and self._session.model_generation == self._generation:
             return self._session.model
         return self.project.fit(self.task_name)
+
+    def trained_model(self) -> tuple[Classifier, Path]:
+        """The same with its accuracy, kept among the project's models, and its file. Any thread may call it."""
+        model = self.project.train(self.task_name)
+        return model, self.project.folder / self.task.models[-1].file
 
     def _recipe(self) -> Recipe:
         task = self.task

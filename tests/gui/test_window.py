@@ -327,6 +327,7 @@ def test_a_moved_and_a_replaced_image_are_told_and_the_rest_goes_on(open_window,
     QTest.keyClick(p.dock.image_box, Qt.Key.Key_Down)
     assert "b.npy" in p.dock.message.text()
     assert "not there any more" in p.dock.message.text()
+    p._wait(100)
     p.keep("image-missing")
     assert "a.npy" in p.dock.image_box.currentText(), "the box names the image that is seen"
     p.dock.image_box.setCurrentIndex(1)
@@ -337,6 +338,7 @@ def test_a_moved_and_a_replaced_image_are_told_and_the_rest_goes_on(open_window,
     disc_stroke(p, 130)
     until_answered(p)
     assert (p.predicted() == first).mean() > 0.9
+    p._wait(100)
     p.keep("image-replaced")
 
 
@@ -423,6 +425,9 @@ def test_every_way_to_look_is_drawn(open_window, disc, tmp_path):
     p._wait(100)
     until_answered(p)
     assert (p.screen() == seen["fill"]).all(-1).mean() > 0.99
+    n = painted(p)[2]
+    disc_stroke(p, 130)
+    assert painted(p)[2] > n, f"the brush is there again; the tool is {p.dock.scene.strokes.mode}"
 
 
 def test_with_live_off_nothing_changes_until_update_once(open_window, disc, tmp_path):
@@ -478,6 +483,7 @@ def test_a_bucket_on_the_background_is_refused_in_words(open_window, tmp_path):
     p.stroke([(300, 300)])
     assert painted(p)[2] > 190 * 190, "an outline that is closed is filled"
     assert p.dock.bench.task.strokes[-1].origin == "fill"
+    assert "bucket" not in p.dock.message.text(), "what was wrong before is not said any more"
     p.keep("bucket")
 
 

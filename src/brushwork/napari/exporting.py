@@ -1,7 +1,8 @@
 """Writing predictions from the window: this image, every image of the project, or files; in a thread, with progress and cancel."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from qtpy.QtWidgets import (
 
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
 from brushwork.image import Image
 from brushwork.io import open_image
-from brushwork.jobs import OUTPUTS, predict
+from brushwork.jobs import OUTPUTS, RECORD, Settings, asked, predict, record, stamp
 from brushwork.napari.parts import row
+from brushwork.report import write_report
 from brushwork.workbench import Workbench
 
 FORMATS = {"OME-Zarr": ".ome.zarr", "TIFF": ".tif", "HDF5": ".h5", "NumPy": ".npy", "PNG": ".png"}
@@ -40,16 +42,19 @@ class Cancelled(Exception):
 
 
 class Export(QObject):
-    """One run over some images, in a thread of its own."""
+    """One run over some images, in a thread of its own, with a report at its end."""
 
     progressed = Signal(int, int, int)  # image, pixels done, pixels in all
     wrote = Signal(int, str)
     failed = Signal(int, str)
-    ended = Signal()
+    ended = Signal(str)  # where the report is, or why there is none
 
-    def __init__(self, model: Classifier, images: Sequence[tuple[Image, Path]], output: str) -> None:
+    def __init__(
+        self, trained: Callable[[], tuple[Classifier, Path]], images: Sequence[tuple[Image, Path]], output: str
+    ) -> None:
+        """trained : gives the model and its file; called in the thread."""
         super().__init__()
-        self._model, self._images, self._output = model, list(images), output
+        self._trained, self._images, self._settings = trained, list(images), Settings(output)
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, name="brushwork-export", daemon=True)
 
@@ -63,25 +68,49 @@ class Export(QObject):
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        try:
+            model, file = self._trained()
+        except Exception as error:
+            self.ended.emit(str(error))
+            return
         for i, (image, path) in enumerate(self._images):
             if self._cancel.is_set():
                 break
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self.wrote.emit(i, str(self._write(i, image, path)))
+                self._write(i, model, file, image, path)
+                self.wrote.emit(i, str(path))
             except Cancelled:
                 self.failed.emit(i, "cancelled")
             except Exception as error:
                 self.failed.emit(i, str(error) or type(error).__name__)
-        self.ended.emit()
+        self.ended.emit(self._reported())
 
-    def _write(self, i: int, image: Image, path: Path) -> Path:
+    def _reported(self) -> str:
+        """Write the report of everything that the folder holds; in words, where it is."""
+        folder = self._images[0][1].parent if self._images else None
+        if folder is None or not (folder / RECORD).exists():
+            return "nothing new was written"
+        try:
+            return f"report: {write_report(folder)}"
+        except (InputError, RunError) as error:
+            return str(error)
+
+    def _write(self, i: int, model: Classifier, file: Path, image: Image, path: Path) -> None:
         def show(stage: str, done: int, total: int) -> None:
             if self._cancel.is_set():
                 raise Cancelled
             self.progressed.emit(i, done, total)
 
-        return predict(self._model, image, path, output=self._output, progress=show)
+        began = time.perf_counter()
+        predict(model, image, path, output=self._settings.output, progress=show)
+        wanted = asked(model, self._settings)
+        entry = {
+            "image": image.uri, "stamp": stamp(image.uri), "output": path.name, "kind": self._settings.output,
+            "model_hash": wanted["model_hash"], "asked": wanted, "axes": image.axes, "level": None,
+            "pixel_size": image.pixel_size, "seconds": round(time.perf_counter() - began, 2),
+        }  # fmt: skip
+        record(path.parent, file, self._settings, entry)
 
 
 def brightness(image: Image) -> tuple[float, ...]:
@@ -204,11 +233,11 @@ class ExportDialog(QDialog):
         """Write what is not there yet; the window stays usable."""
         self._rows = [i for i, target in enumerate(self.targets()) if not target.exists()]
         chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
-        self.export = Export(self._model, chosen, self.kind.currentText())
+        self.export = Export(self._bench.trained_model, chosen, self.kind.currentText())
         self.export.progressed.connect(self._progressed)
         self.export.wrote.connect(lambda i, path: self._say(i, "written"))
         self.export.failed.connect(self._say)
-        self.export.ended.connect(lambda: self.write.setEnabled(True))
+        self.export.ended.connect(self._ended)
         self.write.setEnabled(False)
         self.export.start()
 
@@ -219,6 +248,10 @@ class ExportDialog(QDialog):
         self.table.setItem(self._rows[i], 3, QTableWidgetItem(words))
         self.bar.setValue(int(100 * (i + 1) / len(self._rows)))
         self.table.resizeColumnsToContents()
+
+    def _ended(self, words: str) -> None:
+        self.write.setEnabled(True)
+        self.words.setText(words)
 
     def _stop(self) -> None:
         if self.export is not None:
