@@ -1,8 +1,7 @@
 """Where to paint next: the place in the images from which a classifier would learn most, with the reason in words.
 
 A stroke teaches about all pixels that look like it. So the best place is the one that most unsure pixels look like, which nothing
-painted looks like yet. Plain uncertainty leads to borders and oddities, that are unlike anything else. A bounded number of small
-boxes, spread over all images, is looked at on a lattice; no image is read whole.
+painted looks like yet. A bounded number of small boxes, spread over all images, is looked at on a lattice; no image is read whole.
 
 Source: a facility-location gain (Wei, Iyer & Bilmes 2015, Submodularity in data subset selection and active learning) with pixels
 weighted by their uncertainty, as information density does (Settles & Craven 2008).

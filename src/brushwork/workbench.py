@@ -382,6 +382,9 @@ class Workbench:
             model = fit(prepared, self.task.estimator, seed=self.task.seed)
             samples = candidates(images, prepared.features, within=within, stop=stop)
             found = places(model, samples, prepared.table, visited=self.visited, most=1)
+            if not found:  # every place was proposed before: begin again
+                found = places(model, samples, prepared.table, most=1)
+                self.visited = []
             self.visited += found
             return found[0] if found else None
 
