@@ -21,7 +21,7 @@ from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
 from brushwork.next_place import Place, candidates, places
-from brushwork.project import ImageEntry, PaintClass, Point, Project, Stroke, Task
+from brushwork.project import ImageEntry, ImageMissing, ImageReplaced, PaintClass, Point, Project, Stroke, Task
 from brushwork.quality import Quality, agreement, checked
 from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.suggest import best_small, suggest_features
@@ -69,12 +69,14 @@ class Workbench:
         self.image_id = ""
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
+        self.lost: dict[
+            str, ImageMissing | ImageReplaced
+        ] = {}  # images that are not where they were; strokes on them wait
         self.visited: list[Place] = []  # proposed before
         self._measuring, self._finding = Aside(failed), Aside(failed)
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
         self._generation = self._session.use(self._recipe())
-        if project.document.images:
-            self.show_image(project.document.images[0].id)
+        self._show_first()
         self._hand_over()
 
     # ---- what is in front ----
@@ -98,6 +100,33 @@ class Workbench:
     @property
     def classes(self) -> tuple[PaintClass, ...]:
         return self.task.classes
+
+    def _show_first(self) -> None:
+        """Put the first image in front that is where it was; raises what is wrong with the last where none is."""
+        entries = self.project.document.images
+        for entry in entries:
+            if self._found(entry.id) is not None:
+                self.show_image(entry.id)
+                return
+        if entries:
+            self._session.close()
+            raise self.lost[entries[-1].id]
+
+    def _found(self, entry_id: str) -> Image | None:
+        """An image, or None where it is not where it was: then `lost` says why."""
+        try:
+            return self.project.image(entry_id)
+        except (ImageMissing, ImageReplaced) as error:
+            self.lost[entry_id] = error
+            return None
+
+    def relink(self, entry_id: str, path: str) -> list[str]:
+        """Say where an image is now, and put it in front; others that moved with it are found too. Returns all their ids."""
+        found = self.project.relink(entry_id, path)
+        self.lost = {}
+        self.show_image(entry_id)
+        self.strokes_changed()
+        return found
 
     def show_image(self, entry_id: str) -> None:
         """Put an image in front; raises InputError where its file is gone or was replaced."""
@@ -230,7 +259,9 @@ class Workbench:
 
     def change_class(self, class_id: int, **what: Any) -> None:
         """Another name, color or visible (Project.change_class)."""
-        self.project.change_class(self.task_name, class_id, **what)
+        before = self.task.paint_class(class_id)
+        if self.project.change_class(self.task_name, class_id, **what).name != before.name:
+            self._hand_over()  # a model names its classes
         self.changed(Changed("classes"))
         self.changed(Changed("tiles"))
 
@@ -318,9 +349,7 @@ class Workbench:
         return self._session.model
 
     def fresh_model(self) -> Classifier:
-        """A model of what is painted now, trained here and now where the session's is older."""
-        if self._session.model is not None and self._session.model_generation == self._generation:
-            return self._session.model
+        """A model of what is painted now, with the names and colours of now; trained here and now."""
         return self.project.fit(self.task_name)
 
     def trained_model(self) -> tuple[Classifier, Path]:
@@ -345,8 +374,9 @@ class Workbench:
         examples = {}
         for entry in self.painted_images():
             labels = self.project.labels(self.task_name, entry)
-            if len(labels):
-                examples[entry] = (self.project.image(entry), labels)
+            image = self._found(entry) if len(labels) else None
+            if image is not None:
+                examples[entry] = (image, labels)
         self._generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
     # ---- how good it is, and where to paint next: aside, as they take a moment ----

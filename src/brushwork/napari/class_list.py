@@ -33,6 +33,7 @@ class ClassList(QTreeWidget):
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
         self._bench = bench
+        self._now = self._before = 0
         self.setHeaderLabels(["class", "pixels", "strokes"])
         self.setRootIsDecorated(False)
         self.setToolTip(texts.TIPS["class"])
@@ -49,6 +50,7 @@ class ClassList(QTreeWidget):
         self.currentItemChanged.connect(self._chosen)
         self.itemChanged.connect(self._edited)
         self.show_classes()
+        self._now = self.class_id
 
     def show_classes(self) -> None:
         """Draw the classes again, keeping the chosen one."""
@@ -65,8 +67,11 @@ class ClassList(QTreeWidget):
             for column in (PIXELS, STROKES):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.addTopLevelItem(item)
-        self.choose(chosen or (self._bench.classes[0].id if self._bench.classes else 0))
+        ids = [c.id for c in self._bench.classes]
+        self.choose(chosen if chosen in ids else ids[0] if ids else 0)
         self.blockSignals(False)
+        if self.class_id != chosen:  # the one that was chosen is gone
+            self.chosen.emit(self.class_id)
         rows = min(max(self.topLevelItemCount(), 2), ROWS_SHOWN)
         self.setFixedHeight(self.header().sizeHint().height() + rows * (self.sizeHintForRow(0) + 2) + 6)
 
@@ -91,8 +96,16 @@ class ClassList(QTreeWidget):
         return next(c for c in self._bench.classes if c.id == class_id)
 
     def _chosen(self, item: Any, before: Any) -> None:
-        if item is not None:
-            self.chosen.emit(self.class_id)
+        if item is None:
+            return
+        if self.class_id != self._now:
+            self._before, self._now = self._now, self.class_id
+        self.chosen.emit(self.class_id)
+
+    def choose_before(self) -> None:
+        """The class that was chosen before, however it was."""
+        if self._before:
+            self.choose(self._before)
 
     def _edited(self, item: Any, column: int) -> None:
         if column != NAME:

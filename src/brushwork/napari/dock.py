@@ -59,6 +59,7 @@ class Dock(QWidget):
         self.scene = Scene(viewer, self.bench, told=self.tell)
         self._look = self._timer(LOOK_AFTER, self._look_now)
         self._draw = self._timer(DRAW_EVERY, self._draw_now)
+        self._classes = self._timer(0, self._show_classes)
         self._fit = self._timer(FIT_AFTER, viewer.reset_view)
         self._is_closed = False
         self._lost = ""  # the id of an image that was not found
@@ -70,6 +71,8 @@ class Dock(QWidget):
         self.show_project()
         self.show_images()
         self._look_now()
+        for error in self.bench.lost.values():
+            self._tell_lost(error)
 
     def _timer(self, wait: int, then: Callable[[], None]) -> QTimer:
         timer = QTimer(self)
@@ -207,12 +210,7 @@ class Dock(QWidget):
         elif changed.topic == "status":
             self.show_status()
         elif changed.topic == "classes":
-            self.class_list.show_classes()
-            self.scene.show_colors()
-            self.strokes_panel.show_strokes()
-            self.tour.look()
-            self.quality.strokes_changed()
-            self.show_status()
+            self._classes.start()
         elif changed.topic == "strokes":
             self.scene.show_strokes()
         elif changed.topic == "images":
@@ -223,6 +221,15 @@ class Dock(QWidget):
         elif changed.topic == "task":
             self.scales.show_task()
             self.project_panel.show_project()
+
+    def _show_classes(self) -> None:
+        """Not at once: the list may be in the middle of telling what was edited, and must not lose its items then."""
+        self.class_list.show_classes()
+        self.scene.show_colors()
+        self.strokes_panel.show_strokes()
+        self.tour.look()
+        self.quality.strokes_changed()
+        self.show_status()
 
     def _draw_now(self) -> None:
         self.scene.refresh()
@@ -271,7 +278,10 @@ class Dock(QWidget):
     def add_class(self) -> None:
         names = {c.name for c in self.bench.classes}
         n = next(i for i in range(len(names) + 1, 300) if f"class {i}" not in names)
-        self._try(lambda: self.class_list.choose(self.bench.add_class(f"class {n}").id))
+        added = self._try(lambda: self.bench.add_class(f"class {n}"))
+        if added is not None:
+            self._show_classes()
+            self.class_list.choose(added.id)
 
     def undo(self) -> None:
         self._try(self.bench.undo)
@@ -370,13 +380,18 @@ class Dock(QWidget):
         except (InputError, RunError) as error:
             self.tell(str(error))
             if isinstance(error, ImageMissing | ImageReplaced):
-                self._lost = error.id
-                self.find_image.show()
-                self.show_images()
+                self._tell_lost(error)
             return None
         self.message.setText("")
         self.find_image.hide()
         return result
+
+    def _tell_lost(self, error: ImageMissing | ImageReplaced) -> None:
+        """An image is not where it was: offer to find it, and name the one that is seen."""
+        self.tell(str(error))
+        self._lost = error.id
+        self.find_image.show()
+        self.show_images()
 
     def _find_image(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Where is the image now?")
@@ -385,9 +400,8 @@ class Dock(QWidget):
 
     def relink(self, path: str) -> None:
         """Say where the image is that was not found; others that moved with it are found too, and told."""
-        found = self._try(lambda: self.bench.project.relink(self._lost, path))
+        found = self._try(lambda: self.bench.relink(self._lost, path))
         if found is not None:
-            self._try(lambda: self.bench.show_image(self._lost))
             self.show_images()
             self.tell(texts.FOUND.format(n=len(found)))
 
@@ -401,7 +415,7 @@ class Dock(QWidget):
         for event in self._events:
             event.disconnect(self._moved)
         self.quality.close_panel()
-        for timer in (self._look, self._draw, self._fit):
+        for timer in (self._look, self._draw, self._classes, self._fit):
             timer.stop()
         self.bench.close()
 

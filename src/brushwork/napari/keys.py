@@ -10,21 +10,9 @@ MOST_CLASSES = 9
 
 def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
     """Key: (what it does in words, function of the viewer)."""
-    last: list[int] = []
 
     def choose(row: int) -> Callable[[Any], None]:
-        def chosen(viewer: Any) -> None:
-            last.append(dock.class_list.class_id)
-            del last[:-1]
-            dock.choose_class(row)
-
-        return chosen
-
-    def swap(viewer: Any) -> None:
-        before = last[-1] if last else 0
-        last[:] = [dock.class_list.class_id]
-        if before:
-            dock.class_list.choose(before)
+        return lambda viewer: dock.choose_class(row)
 
     def peek(viewer: Any) -> Generator[None, None, None]:
         """While the key is down the image is seen alone."""
@@ -41,7 +29,7 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
         f"Control-{row + 1}": (f"paint with class {row + 1}", choose(row)) for row in range(MOST_CLASSES)
     }
     return keys | {
-        "D": ("swap with the class before", swap),
+        "D": ("swap with the class before", lambda viewer: dock.class_list.choose_before()),
         "K": ("live on or off", lambda viewer: dock.live.toggle()),
         "G": ("the next way to see the prediction", lambda viewer: dock.next_view()),
         "U": ("where the prediction is unsure, and back", lambda viewer: dock.toggle_unsure()),

@@ -34,6 +34,7 @@ class Scene:
     def __init__(self, viewer: Any, bench: Workbench, *, told: Callable[[str], None]) -> None:
         self.viewer, self.bench, self._told = viewer, bench, told
         self.view = FILL
+        self._class_id = 0  # that the brush paints
         self.check_only = False  # strokes are painted to check the model, not to teach it
         self.shown_class = 0  # whose probability is shown
         self.images: list[Any] = []
@@ -185,10 +186,8 @@ class Scene:
 
     def brush(self, class_id: int | None = None) -> None:
         """Take the brush, with a class."""
-        if class_id is None and not self.strokes.selected_label and self.bench.classes:
-            class_id = self.bench.classes[0].id
-        if class_id is not None:
-            self.strokes.selected_label = class_id
+        self._class_id = class_id or self._class_id or (self.bench.classes[0].id if self.bench.classes else 1)
+        self.strokes.selected_label = self._class_id
         if self.strokes not in self.viewer.layers:
             self.show_image()
         self.viewer.layers.selection.active = self.strokes
@@ -209,6 +208,7 @@ class Scene:
             return
         try:
             self.bench.paint(coords, class_id, origin=origin, check=self.check_only)
+            self._told("")
         except Exception as error:
             self._told(str(error))
             self.show_strokes()

@@ -131,6 +131,7 @@ class Start(QWidget):
         self.button.hide()
         self._column.insertWidget(0, self.dock, 1)
         _attend(self._viewer, self.dock)
+        self.dock.fit_later()
         if source is None:  # a sample, mostly
             self.dock.tour.begin()
 
