@@ -27,6 +27,18 @@ def test_tiles_cover_the_view_and_the_centre_comes_first():
     assert all(a <= c < b for a, c, b in zip(first.start, (1050, 1600), first.stop))
 
 
+def test_outer_tiles_may_end_near_the_view():
+    view = Region((700, 1100), (1400, 2100))
+    tiles = tiles_of_view((2000, 3000), view, unit=64).tiles
+    assert min(t.start[0] for t in tiles) == 640
+    assert max(t.stop[1] for t in tiles) == 2112
+    covered = np.zeros((2000, 3000), np.uint8)
+    for tile in tiles:
+        covered[tile.slices] += 1
+    assert (covered[view.slices] == 1).all()
+    assert covered.sum() < 1.2 * view.size
+
+
 def test_planes_of_a_stack_have_flat_tiles_in_every_orientation():
     for axis in range(3):
         start, stop = [100, 100, 100], [300, 300, 300]

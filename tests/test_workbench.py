@@ -31,7 +31,7 @@ class Bench(Workbench):
     def until_ready(self):
         self.until(
             lambda: (s := self.status) is not None
-            and s.generation == self._generation
+            and s.generation == self.generation
             and s.state == "ready"
             and s.fraction == 1
         )
@@ -150,8 +150,10 @@ def test_a_box_limits_what_is_predicted(bench):
     paint(bench)
     bench.until_ready()
     assert bench.share == 1
-    bench.limit_to(Region((200, 0), (300, 40)))
-    assert bench.seen().all()  # one tile covers this small image
+    assert bench.seen()[:30, :40].all()
+    assert not bench.seen()[64:, 64:].any()
+    bench.limit_to(None)
+    bench.until(lambda: bench.seen().all())
 
 
 def test_live_off_waits(bench):

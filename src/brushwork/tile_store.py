@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from brushwork.blocks import Region, grid
 
 EDGE = 512  # pixels; of a tile whose features are filtered in 2D
+UNIT = (
+    64  # pixels; of what is predicted beyond the view there. Whole tiles are twice the work for a view of a megapixel
+)
 EDGE_3D = 256  # of a plane that needs the planes around it
 MOST_TILES = 64  # in view at once; beyond, the user has to zoom in
 SEGMENTATION, UNCERTAINTY = "segmentation", "uncertainty"
@@ -28,18 +31,23 @@ class Wanted:
     share: float
 
 
-def tiles_of_view(shape: Sequence[int], view: Region, *, edge: int = EDGE, most: int = MOST_TILES) -> Wanted:
+def tiles_of_view(
+    shape: Sequence[int], view: Region, *, edge: int = EDGE, unit: int | None = None, most: int = MOST_TILES
+) -> Wanted:
     """The tiles that cover a view, aligned to the image's origin.
 
     shape : of the image. view : what is seen, one pixel thick along the axis that is not; it may leave the image.
+    unit : pixels; the outer tiles end at the next multiple of it beyond the view. Without it they are whole: what was computed
+    for them is of use when the view moves.
     """
     view = view.clipped(shape)
     if not view.size:
         return Wanted((), 1.0)
     edges = [edge if n > 1 or total == 1 else 1 for n, total in zip(view.shape, shape)]
+    units = [e if unit is None else min(unit, e) for e in edges]
     box = Region(
-        tuple(a // e * e for a, e in zip(view.start, edges)),
-        tuple(min(-(-b // e) * e, n) for b, e, n in zip(view.stop, edges, shape)),
+        tuple(a // u * u for a, u in zip(view.start, units)),
+        tuple(min(-(-b // u) * u, n) for b, u, n in zip(view.stop, units, shape)),
         view.t,
     )
     centre = [(a + b) / 2 for a, b in zip(view.start, view.stop)]

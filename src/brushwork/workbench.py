@@ -25,7 +25,7 @@ from brushwork.project import ImageEntry, ImageMissing, ImageReplaced, PaintClas
 from brushwork.quality import Quality, agreement, checked
 from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.suggest import best_small, suggest_features
-from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, Answer, TileStore, tiles_of_view
+from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, UNIT, Answer, TileStore, tiles_of_view
 from brushwork.training import Prepared, fit, prepare
 
 Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
@@ -72,10 +72,11 @@ class Workbench:
         self.lost: dict[
             str, ImageMissing | ImageReplaced
         ] = {}  # images that are not where they were; strokes on them wait
+        self._counted: tuple[Any, dict[int, tuple[int, int]]] = (None, {})
         self.visited: list[Place] = []  # proposed before
         self._measuring, self._finding = Aside(failed), Aside(failed)
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
-        self._generation = self._session.use(self._recipe())
+        self.generation = self._session.use(self._recipe())  # of what was asked last; Status tells which is answered
         self._show_first()
         self._hand_over()
 
@@ -187,13 +188,13 @@ class Workbench:
         if self._view is None:
             return
         view = self._view if self.limit is None else _common(self._view, self.limit)
-        wanted = tiles_of_view(self.image.shape, view, edge=self._edge())
+        edge, unit = (EDGE, UNIT) if self._is_in_2d() else (EDGE_3D, None)
+        wanted = tiles_of_view(self.image.shape, view, edge=edge, unit=unit)
         self.share = wanted.share
         self._session.look(self.image_id, self.image, wanted.tiles)
 
-    def _edge(self) -> int:
-        in_2d = all(f.in_2d for f in FeatureSet.parse(self.task.features).resolved(self.image).features)
-        return EDGE if in_2d else EDGE_3D
+    def _is_in_2d(self) -> bool:
+        return all(f.in_2d for f in FeatureSet.parse(self.task.features).resolved(self.image).features)
 
     def map_in_view(self, family: str, sigma: float) -> tuple[Region, NDArray[np.float32]]:
         """The view and one feature of it, (n_maps, *spatial) on every channel; nothing is kept. Any thread may call it."""
@@ -235,6 +236,12 @@ class Workbench:
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """(pixels, strokes) painted per class id, over all images."""
+        now = (self.project.document.serial, self.task_name)
+        if now != self._counted[0]:
+            self._counted = now, self._count()
+        return self._counted[1]
+
+    def _count(self) -> dict[int, tuple[int, int]]:
         totals = {c.id: (0, 0) for c in self.classes}
         for entry in self.painted_images():
             labels = self.project.labels(self.task_name, entry)
@@ -377,7 +384,7 @@ class Workbench:
             image = self._found(entry) if len(labels) else None
             if image is not None:
                 examples[entry] = (image, labels)
-        self._generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
+        self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
     # ---- how good it is, and where to paint next: aside, as they take a moment ----
 

@@ -46,7 +46,7 @@ class Painter:
 
     def at(self, point):
         """Canvas position (x, y) of a pixel of the image."""
-        world = np.asarray(self.dock.scene.strokes.data_to_world(point))[-2:]
+        world = np.asarray(self.dock.scene.strokes.data_to_world(point))[list(self.viewer.dims.displayed)]
         camera = self.viewer.scene.camera
         size = np.array([self.canvas.height(), self.canvas.width()])
         at = ((world - np.asarray(camera.center)[-2:]) * camera.zoom + size / 2)[::-1]
@@ -98,7 +98,8 @@ class Painter:
 
         def ready():
             status = bench.status
-            return status is not None and status.state == "ready" and status.fraction == 1
+            is_newest = status is not None and status.generation == bench.generation
+            return is_newest and status.state == "ready" and status.fraction == 1
 
         self._wait(60)
         self.until(ready, "the prediction of the view")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QFileDialog,
@@ -50,11 +51,17 @@ class Export(QObject):
     ended = Signal(str)  # where the report is, or why there is none
 
     def __init__(
-        self, trained: Callable[[], tuple[Classifier, Path]], images: Sequence[tuple[Image, Path]], output: str
+        self,
+        trained: Callable[[], tuple[Classifier, Path]],
+        images: Sequence[tuple[Image, Path]],
+        output: str,
+        *,
+        overwrite: bool = False,
     ) -> None:
         """trained : gives the model and its file; called in the thread."""
         super().__init__()
         self._trained, self._images, self._settings = trained, list(images), Settings(output)
+        self._overwrite = overwrite
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, name="brushwork-export", daemon=True)
 
@@ -103,7 +110,7 @@ class Export(QObject):
             self.progressed.emit(i, done, total)
 
         began = time.perf_counter()
-        predict(model, image, path, output=self._settings.output, progress=show)
+        predict(model, image, path, output=self._settings.output, overwrite=self._overwrite, progress=show)
         wanted = asked(model, self._settings)
         entry = {
             "image": image.uri, "stamp": stamp(image.uri), "output": path.name, "kind": self._settings.output,
@@ -158,6 +165,8 @@ class ExportDialog(QDialog):
         every, files = QPushButton("All images of the project"), QPushButton("Other images ...")
         every.clicked.connect(self.take_all)
         files.clicked.connect(self._choose_files)
+        self.replace = QCheckBox("Replace what is there already")
+        self.replace.toggled.connect(self.show_images)
         self.bar = QProgressBar()
         self.words = QLabel()
         self.words.setWordWrap(True)
@@ -168,6 +177,7 @@ class ExportDialog(QDialog):
         column.addLayout(form)
         column.addLayout(row(every, files))
         column.addWidget(self.table)
+        column.addWidget(self.replace)
         column.addWidget(self.bar)
         column.addWidget(self.words)
         column.addLayout(row(self.write, self.stop))
@@ -191,7 +201,8 @@ class ExportDialog(QDialog):
                 words = str(error)
             light = QTableWidgetItem(words)
             light.setForeground(_color(words))
-            state = "there already: it is kept" if target.exists() else ""
+            kept = "there already: it is " + ("replaced" if self.replace.isChecked() else "kept")
+            state = kept if target.exists() else ""
             for column, item in enumerate((path.rpartition("/")[2], target.name)):
                 self.table.setItem(i, column, QTableWidgetItem(item))
             self.table.setItem(i, 2, light)
@@ -230,10 +241,14 @@ class ExportDialog(QDialog):
             self.take_files(paths)
 
     def start(self) -> None:
-        """Write what is not there yet; the window stays usable."""
-        self._rows = [i for i, target in enumerate(self.targets()) if not target.exists()]
+        """Write what is not there yet, or all; the window stays usable."""
+        replace = self.replace.isChecked()
+        self._rows = [i for i, target in enumerate(self.targets()) if replace or not target.exists()]
+        if not self._rows:
+            self.words.setText("There is nothing to write; tick the box to replace what is there.")
+            return
         chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
-        self.export = Export(self._bench.trained_model, chosen, self.kind.currentText())
+        self.export = Export(self._bench.trained_model, chosen, self.kind.currentText(), overwrite=replace)
         self.export.progressed.connect(self._progressed)
         self.export.wrote.connect(lambda i, path: self._say(i, "written"))
         self.export.failed.connect(self._say)

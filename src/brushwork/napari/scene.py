@@ -21,8 +21,9 @@ FRAME_COLOR = "#F0E442"
 FILL, OUTLINE, CLASS, UNSURE, OFF = "fill", "outline", "probability", "unsure", "off"
 VIEWS = (FILL, OUTLINE, CLASS, UNSURE, OFF)
 TRANSPARENT = "transparent"
-MOST_FILLED = 250_000  # pixels; a bucket that ran over more hit the background
-CHANNEL_COLORS = ("gray", "green", "magenta", "cyan", "yellow", "red", "blue")
+MOST_FILLED = 250_000  # pixels; a bucket that ran over more, or over a quarter of the plane, hit the background
+BRUSH = 5  # pixels
+CHANNEL_COLORS = ("blue", "green", "red", "magenta", "cyan", "yellow", "gray")
 RGB = ("red", "green", "blue")
 ORIGINS = {"erase": "eraser", "fill": "fill"}
 SAMPLE = 1024  # pixels; the box in the middle on which the contrast is chosen
@@ -68,9 +69,10 @@ class Scene:
             levels(shape, n, self._probability), name=PROBABILITY, opacity=0.6, colormap="viridis",
             contrast_limits=(0, 255), visible=False, **add,
         )  # fmt: skip
+        size = self.strokes.brush_size if self.strokes is not None else BRUSH
         self.strokes = self.viewer.add_labels(self._array, name=STROKES, opacity=0.9, scale=scale, multiscale=False)
         self.strokes.n_edit_dimensions = 2
-        self.strokes.brush_size = 5
+        self.strokes.brush_size = size
         self.strokes.events.paint.connect(self._painted)
         for layer in old:
             self.viewer.layers.remove(layer)
@@ -202,7 +204,8 @@ class Scene:
         coords = np.concatenate([_positions(atom) for atom in atoms])
         class_id = int(np.max(_new_value(atoms[-1])))
         origin = ORIGINS.get(str(self.strokes.mode), "brush") if class_id else "eraser"
-        if origin == "fill" and len(coords) > MOST_FILLED:
+        plane = int(np.prod([self._array.shape[i] for i in self.viewer.dims.displayed]))
+        if origin == "fill" and len(coords) > min(MOST_FILLED, plane // 4):
             self._told(f"The bucket would fill {len(coords):,} pixels; close the outline first, or use the brush.")
             self.show_strokes()
             return
