@@ -252,9 +252,39 @@ def test_an_earlier_state_is_gone_back_to_and_the_later_one_is_kept(bench):
 def test_a_smaller_set_of_features_is_suggested(bench):
     paint(bench, n=5)
     found = []
-    bench.suggest(found.append)
+    bench.suggest(lambda task, features: found.append(features))
     bench.until(lambda: found or bench.failures)
     assert not bench.failures
     bench.change_recipe(features=found[0])
     bench.until_ready()
     assert bench.model.features.n_maps >= 1
+
+
+def test_taking_over_leaves_strokes_for_checking(bench):
+    paint(bench)
+    bench.paint(np.argwhere(TRUTH == 1)[:50], 1, check=True)
+    bench.until_ready()
+    bench.accept(whole(SHAPE))
+    assert len(bench.labels(check=True)) == 50
+
+
+def test_a_lost_image_is_left_out_of_everything(bench, tmp_path):
+    paint(bench)
+    bench.step_image(1)
+    strokes = strokes_on(two_tone(SHAPE, 1)[1], n=2)
+    for class_id in (1, 2):
+        bench.paint(np.argwhere(strokes == class_id), class_id)
+    bench.project.close()
+    (tmp_path / "0.npy").unlink()
+    again = Bench(Project.open(tmp_path / "p.brushwork"))
+    try:
+        again.look(whole(SHAPE))
+        assert len(again.lost) == 1
+        again.until_ready()
+        found, measured = [], []
+        again.find_place(found.append, everywhere=True)
+        again.measure(measured.append)
+        again.until(lambda: found and measured)
+        assert not again.failures
+    finally:
+        again.close()

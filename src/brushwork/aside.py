@@ -27,12 +27,11 @@ class Aside:
         def call() -> None:
             try:
                 result = work(stopped.is_set)
+                if not stopped.is_set():
+                    done(result)
             except Exception as error:
                 if not stopped.is_set():
                     self._failed(error)
-            else:
-                if not stopped.is_set():
-                    done(result)
 
         self._thread = threading.Thread(target=call, name="brushwork-aside", daemon=True)
         self._thread.start()

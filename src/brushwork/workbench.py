@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from brushwork.answers import renumbered
 from brushwork.aside import Aside, Stop
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
@@ -167,8 +168,9 @@ class Workbench:
         if self.task_name not in [t.name for t in document.tasks]:
             self.task_name = document.tasks[0].name
         if self.image_id not in [e.id for e in document.images]:
-            self.show_image(document.images[0].id)
+            self._show_first()
         self._restart()
+        self.changed(Changed("images"))
         self.changed(Changed("task"))
         self.changed(Changed("classes"))
 
@@ -289,10 +291,9 @@ class Workbench:
     def accept(self, region: Region) -> list[Stroke]:
         """Take the prediction of a region over as strokes, one per class; pixels that are painted already stay as they are."""
         ids = self.tiles.picture(self.image_id, SEGMENTATION, region)
-        labels = self.labels()
-        inside = ((labels.positions >= region.start) & (labels.positions < region.stop)).all(1)
-        mine = labels.positions[inside & (labels.frames == region.t)] - region.start
-        ids[tuple(mine.T)] = 0
+        for labels in (self.labels(), self.labels(check=True)):
+            ids[tuple((labels.inside(region).positions - region.start).T)] = 0
+        ids[~np.isin(ids, [c.id for c in self.classes])] = 0
         taken = []
         for class_id in np.unique(ids[ids > 0]).tolist():
             coords = np.argwhere(ids == class_id) + region.start
@@ -361,29 +362,27 @@ class Workbench:
 
     def trained_model(self) -> tuple[Classifier, Path]:
         """The same with its accuracy, kept among the project's models, and its file. Any thread may call it."""
-        model = self.project.train(self.task_name)
-        return model, self.project.folder / self.task.models[-1].file
+        name = self.task_name
+        model = self.project.train(name)
+        return model, self.project.folder / self.project.document.task(name).models[-1].file
 
     def _recipe(self) -> Recipe:
         task = self.task
         return Recipe(FeatureSet.parse(task.features), task.channels, task.estimator, task.priors, task.seed)
 
     def _restart(self) -> None:
+        for aside in (self._measuring, self._finding):
+            aside.stop()
         self._session.use(self._recipe())
-        self.tiles.clear()
         self._hand_over()
+        self.tiles.clear()
         self._ask()
         self.changed(Changed("strokes", self.image_id))
         self.changed(Changed("tiles"))
 
     def _hand_over(self) -> None:
         """Give the session the newest strokes."""
-        examples = {}
-        for entry in self.painted_images():
-            labels = self.project.labels(self.task_name, entry)
-            image = self._found(entry) if len(labels) else None
-            if image is not None:
-                examples[entry] = (image, labels)
+        examples = self._examples()
         self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
     # ---- how good it is, and where to paint next: aside, as they take a moment ----
@@ -391,13 +390,12 @@ class Workbench:
     def measure(self, done: Callable[[Measured], None]) -> None:
         """Agreement with strokes that were left out, and with those for checking. `done` is called aside."""
         examples, ready = self._snapshot()
-        checks = self._checks()
+        checks, task = self._checks(), self.task
 
         def work(stop: Stop) -> Measured:
             prepared = ready()
             if prepared is None or stop():
                 return Measured()
-            task = self.task
             model = fit(prepared, task.estimator, seed=task.seed)
             weights = model.class_weights
             unseen = agreement(prepared, examples, task.estimator, class_weights=weights, seed=task.seed, stop=stop)
@@ -408,15 +406,15 @@ class Workbench:
     def find_place(self, done: Callable[[Place | None], None], *, everywhere: bool) -> None:
         """Where to paint next, in any image of the project or in view only; not where it was proposed before."""
         _, ready = self._snapshot()
-        images = {e.id: self.project.image(e.id) for e in self.project.document.images} if everywhere else {}
-        images = images or {self.image_id: self.image}
-        within = None if everywhere else self._view
+        found_images = {e.id: self._found(e.id) for e in self.project.document.images} if everywhere else {}
+        images = {i: image for i, image in found_images.items() if image is not None} or {self.image_id: self.image}
+        within, task = None if everywhere else self._view, self.task
 
         def work(stop: Stop) -> Place | None:
             prepared = ready()
             if prepared is None:
                 raise InputError("paint two classes first; then it can be said where it is unsure")
-            model = fit(prepared, self.task.estimator, seed=self.task.seed)
+            model = fit(prepared, task.estimator, seed=task.seed)
             samples = candidates(images, prepared.features, within=within, stop=stop)
             found = places(model, samples, prepared.table, visited=self.visited, most=1)
             if not found:  # every place was proposed before: begin again
@@ -427,8 +425,8 @@ class Workbench:
 
         self._finding.run(work, done)
 
-    def suggest(self, done: Callable[[str], None]) -> None:
-        """A smaller set of features that is as good on strokes left out, as a selection. `done` is called aside."""
+    def suggest(self, done: Callable[[str, str], None]) -> None:
+        """A smaller set of features that is as good on strokes left out: `done` is called aside with (task, selection)."""
         _, ready = self._snapshot()
         task, n = self.task, len(self.image.channel_names)
 
@@ -438,11 +436,12 @@ class Workbench:
                 raise InputError("paint two classes first; features are compared on strokes that are left out")
             return selection(best_small(suggest_features(prepared, task.estimator, seed=task.seed)).features, n)
 
-        self._finding.run(work, done)
+        self._finding.run(work, lambda found: done(task.name, found))
 
     def _checks(self) -> dict[str, tuple[Image, Labels]]:
         """Strokes for checking by image, of classes that are learnt, numbered as the model's."""
-        _, names, _ = self.project.training(self.task_name)
+        painted = {int(c) for _, labels in self._examples().values() for c in np.unique(labels.classes)}
+        names = [c.name for c in self.classes if c.id in painted]
         number = np.zeros(256, np.uint8)
         for c in self.classes:
             number[c.id] = names.index(c.name) + 1 if c.name in names else 0
@@ -450,22 +449,32 @@ class Workbench:
         for entry in self.project.document.images:
             labels = self.project.labels(self.task_name, entry.id, check=True)
             known = labels.chosen(number[labels.classes] > 0)
-            if len(known):
-                found[entry.id] = (self.project.image(entry.id), replace(known, classes=number[known.classes]))
+            image = self._found(entry.id) if len(known) else None
+            if image is not None:
+                found[entry.id] = (image, replace(known, classes=number[known.classes]))
         return found
 
     def _snapshot(self) -> tuple[dict[str, Labels], Callable[[], Prepared | None]]:
         """(labels by image as they are trained on, what prepares them: None with fewer than two classes)."""
-        task = self.task
-        examples, names, _ = self.project.training(task.name)
-        ids = [i for i in self.painted_images() if len(self.project.labels(task.name, i))]
+        task, painted = self.task, self._examples()
+        _, names, examples = renumbered(list(painted.values()), [(c.id, c.name) for c in task.classes])
 
         def ready() -> Prepared | None:
             if len(names) < 2:
                 return None
             return prepare(examples, task.features, classes=names, channels=task.channels, priors=task.priors)
 
-        return dict(zip(ids, (labels for _, labels in examples))), ready
+        return dict(zip(painted, (labels for _, labels in examples))), ready
+
+    def _examples(self) -> dict[str, tuple[Image, Labels]]:
+        """The images that have strokes and are where they were, with their labels."""
+        examples = {}
+        for entry in self.painted_images():
+            labels = self.project.labels(self.task_name, entry)
+            image = self._found(entry) if len(labels) else None
+            if image is not None:
+                examples[entry] = (image, labels)
+        return examples
 
     # ---- called by the session, on its thread ----
 
@@ -489,6 +498,7 @@ class Workbench:
             self._news.wait(seconds)
 
     def close(self) -> None:
+        """Stop and save; raises RunError where strokes cannot be written, and may be called again then."""
         for aside in (self._measuring, self._finding):
             aside.close()
         self._session.close()

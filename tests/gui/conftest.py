@@ -54,7 +54,7 @@ class Painter:
         assert (at < size[::-1]).all(), "outside of the canvas; the window would take it for a drag of its docks"
         return at
 
-    def stroke(self, points, step=12):
+    def stroke(self, points, step=12, lift=True):
         """Press at the first point, move over the others, let go at the last. step : ms; napari drops faster moves."""
         from qtpy.QtCore import QEvent, QPointF, Qt
         from qtpy.QtGui import QMouseEvent
@@ -74,7 +74,8 @@ class Painter:
         send(QEvent.Type.MouseButtonPress, path[0], left, left)
         for p in path[1:]:
             send(QEvent.Type.MouseMove, p, none, left)
-        send(QEvent.Type.MouseButtonRelease, path[-1], left, none)
+        if lift:
+            send(QEvent.Type.MouseButtonRelease, path[-1], left, none)
 
     def key(self, key, modifier=None):
         from qtpy.QtCore import Qt

@@ -677,3 +677,35 @@ def test_a_project_is_opened_like_a_file(viewer_at_home, painter, disc, tmp_path
     np.testing.assert_array_equal(p.dock.bench.labels().coords, labels.coords)
     assert (p.predicted() == truth).mean() > 0.97
     p.keep("opened-as-a-file")
+
+
+# ---------------------------------------------------------------- ways out
+
+
+def test_a_stroke_in_flight_is_kept_when_the_image_changes(open_window, tmp_path):
+    files = [saved(tmp_path / f"{name}.npy", two_tone(SHAPE, seed=i, contrast=80)[0]) for i, name in enumerate("ab")]
+    p = open_window(tmp_path / "both.brushwork", files)
+    first = p.dock.bench.image_id
+    p.stroke([(20, x) for x in range(30, 260, 6)], lift=False)
+    p.dock.step_image(1)
+    p._wait(100)
+    assert [s.image for s in p.dock.bench.task.strokes] == [first]
+
+
+def test_after_the_dock_is_taken_away_the_project_is_closed_and_nothing_is_painted(open_window, disc, tmp_path):
+    p = open_window(tmp_path / "disc.brushwork", [disc[0]])
+    two_strokes(p)
+    until_answered(p)
+    strokes = p.dock.scene.strokes
+    p.viewer.window.remove_dock_widget(p.dock)
+    p._wait(200)
+    with Project.open(tmp_path / "disc.brushwork") as project:
+        assert not project.read_only
+        assert len(project.document.tasks[0].strokes) == 2
+    assert not strokes.editable
+
+
+def test_an_image_without_numbers_is_shown(open_window, tmp_path):
+    np.save(tmp_path / "nan.npy", np.full((60, 80), np.nan, np.float32))
+    p = open_window(tmp_path / "nan.brushwork", [tmp_path / "nan.npy"])
+    assert p.dock.scene.strokes in p.viewer.layers

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QTreeWidgetItem,
 )
 
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.project import PaintClass
 from brushwork.workbench import Workbench
@@ -130,7 +130,9 @@ class ClassList(QTreeWidget):
         for other in self._bench.classes:
             if other.id != c.id:
                 merge.addAction(
-                    swatch(other.color), other.name, lambda other=other: self._bench.merge_classes(c.id, other.id)
+                    swatch(other.color),
+                    other.name,
+                    lambda other=other: self._try(lambda: self._bench.merge_classes(c.id, other.id)),
                 )
         menu.addAction("Delete ...", lambda: self._delete(c))
         menu.exec(self.viewport().mapToGlobal(at))
@@ -139,7 +141,7 @@ class ClassList(QTreeWidget):
         ids = [c.id for c in self._bench.classes]
         row = ids.index(class_id)
         ids[row], ids[row + by] = ids[row + by], ids[row]
-        self._bench.reorder_classes(ids)
+        self._try(lambda: self._bench.reorder_classes(ids))
 
     def _recolor(self, c: PaintClass) -> None:
         color = QColorDialog.getColor(QColor(c.color), self, f"Colour of {c.name}")
@@ -155,7 +157,7 @@ class ClassList(QTreeWidget):
     def _try(self, change: Any) -> None:
         try:
             change()
-        except InputError as error:
+        except (InputError, RunError) as error:
             self.failed.emit(str(error))
             self.show_classes()
 

@@ -1,11 +1,13 @@
 """The dock: what is painted, predicted and saved, in one column. Everything it does is a call to the workbench or the scene."""
 
+import shlex
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -46,7 +48,7 @@ class _Bridge(QObject):
 
     changed = Signal(object)
     failed = Signal(object)
-    mapped = Signal(str, object, object)
+    mapped = Signal(str, str, object, object)
 
 
 class Dock(QWidget):
@@ -54,6 +56,7 @@ class Dock(QWidget):
 
     def __init__(self, viewer: Any, open_bench: Callable[..., Workbench]) -> None:
         """open_bench : called with changed= and failed=, as Workbench takes them."""
+        self._was_shown = False  # in a window
         super().__init__()
         self._bridge = _Bridge()
         self.bench = open_bench(changed=self._bridge.changed.emit, failed=self._bridge.failed.emit)
@@ -239,8 +242,8 @@ class Dock(QWidget):
     def _draw_now(self) -> None:
         self.scene.refresh()
 
-    def _on_mapped(self, name: str, region: Any, pixels: Any) -> None:
-        if not self._is_closed and self.scales.preview.isChecked():
+    def _on_mapped(self, image_id: str, name: str, region: Any, pixels: Any) -> None:
+        if not self._is_closed and self.scales.preview.isChecked() and image_id == self.bench.image_id:
             self.scene.show_map(name, region, pixels)
 
     def _on_failed(self, error: Exception) -> None:
@@ -289,9 +292,11 @@ class Dock(QWidget):
             self.class_list.choose(added.id)
 
     def undo(self) -> None:
+        self.scene.end_stroke()
         self._try(self.bench.undo)
 
     def redo(self) -> None:
+        self.scene.end_stroke()
         self._try(self.bench.redo)
 
     def choose_class(self, row: int) -> None:
@@ -304,6 +309,7 @@ class Dock(QWidget):
             self.scene.show_view(CLASS, class_id)
 
     def _image_chosen(self, row: int) -> None:
+        self.scene.end_stroke()
         self._try(lambda: self.bench.show_image(self.image_box.itemData(row)))
 
     def _live_toggled(self, live: bool) -> None:
@@ -320,13 +326,17 @@ class Dock(QWidget):
         self.view_box.setCurrentText(UNSURE if self.scene.view != UNSURE else FILL)
 
     def step_image(self, by: int) -> None:
+        self.scene.end_stroke()
         self._try(lambda: self.bench.step_image(by))
 
     def _add_images(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Add images to the project")
+        wrong = []
         for path in paths:
-            self._try(partial(self.bench.project.add_image, path))
+            if self._try(partial(self.bench.project.add_image, path)) is None:
+                wrong.append(self.message.text())
         self.show_images()
+        self.tell("\n".join(wrong))
 
     def export(self) -> None:
         """Open the page that writes predictions to files."""
@@ -344,8 +354,10 @@ class Dock(QWidget):
     def go_to(self, image_id: str, position: Any) -> None:
         """Show a pixel of an image in the middle."""
         if image_id != self.bench.image_id:
+            self.scene.end_stroke()
             self._try(lambda: self.bench.show_image(image_id))
-        self.scene.go_to(position)
+        if image_id == self.bench.image_id:
+            self.scene.go_to(position)
 
     def _look_at_feature(self, family: str, sigma: float) -> None:
         """Compute a feature of the view aside, then show it; "" hides it."""
@@ -353,13 +365,15 @@ class Dock(QWidget):
             self.scene.hide_map()
             return
 
+        image_id = self.bench.image_id
+
         def compute() -> None:
             try:
                 region, maps = self.bench.map_in_view(family, sigma)
             except Exception as error:
                 self._bridge.failed.emit(error)
             else:
-                self._bridge.mapped.emit(f"{family} {sigma:g}", region, maps[0])
+                self._bridge.mapped.emit(image_id, f"{family} {sigma:g}", region, maps[0])
 
         threading.Thread(target=compute, name="brushwork-preview", daemon=True).start()
 
@@ -371,8 +385,9 @@ class Dock(QWidget):
 
     def script(self) -> str:
         """The commands that do without a window what the window does."""
-        folder = self.bench.project.folder
-        return f"brushwork train '{folder}'\nbrushwork predict '{folder}' --all"
+        folder, tasks = shlex.quote(str(self.bench.project.folder)), self.bench.project.document.tasks
+        task = f" --task {shlex.quote(self.bench.task_name)}" if len(tasks) > 1 else ""
+        return f"brushwork train {folder}{task}\nbrushwork predict {folder} --all{task}"
 
     def _copy_script(self) -> None:
         QApplication.clipboard().setText(self.script())
@@ -413,16 +428,32 @@ class Dock(QWidget):
     # ---- the end ----
 
     def close_project(self) -> None:
-        """Stop computing and save; the layers stay as they are."""
+        """Stop computing and save; the layers stay. Raises RunError, and stays open, where strokes cannot be saved."""
         if self._is_closed:
             return
+        with suppress(RuntimeError):  # Qt may have deleted the layer's controls with the window
+            self.scene.end_stroke()
+        self.bench.close()
         self._is_closed = True
+        with suppress(RuntimeError):
+            self.scene.let_go()
         for event in self._events:
             event.disconnect(self._moved)
+        with suppress(RuntimeError):
+            self._stop_timers()
+
+    def _stop_timers(self) -> None:
         self.quality.close_panel()
         for timer in (self._look, self._draw, self._classes, self._fit):
             timer.stop()
-        self.bench.close()
+
+    def event(self, event: Any) -> bool:
+        """napari's button that closes a dock only takes it out of the window."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self._was_shown:
+                self._try(self.close_project)
+            self._was_shown = self.parent() is not None
+        return super().event(event)
 
     def closeEvent(self, event: Any) -> None:
         self.close_project()

@@ -149,7 +149,7 @@ class ExportDialog(QDialog):
         self.export: Export | None = None
         self._model = bench.fresh_model()
         self._images: list[tuple[str, Image]] = [(bench.entry.path, bench.image)]
-        self._trained = [brightness(bench.project.image(i)) for i in bench.painted_images()]
+        self._trained = [brightness(bench.project.image(i)) for i in bench.painted_images() if i not in bench.lost]
         self.kind, self.format = QComboBox(), QComboBox()
         self.kind.addItems(KINDS)
         self.format.addItems(FORMATS)
@@ -248,7 +248,7 @@ class ExportDialog(QDialog):
             self.words.setText("There is nothing to write; tick the box to replace what is there.")
             return
         chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
-        self.export = Export(self._bench.trained_model, chosen, self.kind.currentText(), overwrite=replace)
+        self.export = Export(self._trained_model, chosen, self.kind.currentText(), overwrite=replace)
         self.export.progressed.connect(self._progressed)
         self.export.wrote.connect(lambda i, path: self._say(i, "written"))
         self.export.failed.connect(self._say)
@@ -263,6 +263,14 @@ class ExportDialog(QDialog):
         self.table.setItem(self._rows[i], 3, QTableWidgetItem(words))
         self.bar.setValue(int(100 * (i + 1) / len(self._rows)))
         self.table.resizeColumnsToContents()
+
+    def _trained_model(self) -> tuple[Classifier, Path]:
+        """With its accuracy, among the project's models; of a project that is read only, in the folder of the results."""
+        if not self._bench.project.read_only:
+            return self._bench.trained_model()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._model.save(self.folder / "model.bwm")
+        return self._model, self.folder / "model.bwm"
 
     def _ended(self, words: str) -> None:
         self.write.setEnabled(True)

@@ -1,10 +1,12 @@
 """How good it is, on strokes it has not seen; which strokes it disagrees with; and where to paint next."""
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.napari.parts import Fold, button, row, words
 from brushwork.next_place import Place
@@ -61,11 +63,17 @@ class QualityPanel(QWidget):
 
     def measure(self) -> None:
         """Leave strokes out one after the other, aside."""
-        self._bench.measure(self._bridge.measured.emit)
+        self._try(lambda: self._bench.measure(self._bridge.measured.emit))
 
     def find_place(self) -> None:
         self.told.emit(texts.LOOKING)
-        self._bench.find_place(self._bridge.found.emit, everywhere=self.everywhere.isChecked())
+        self._try(lambda: self._bench.find_place(self._bridge.found.emit, everywhere=self.everywhere.isChecked()))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (InputError, RunError) as error:
+            self.told.emit(str(error))
 
     def close_panel(self) -> None:
         self._idle.stop()

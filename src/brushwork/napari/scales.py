@@ -11,7 +11,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
 from brushwork.features import SIGMAS, FeatureSet
 from brushwork.napari import texts
 from brushwork.napari.parts import Fold, button
@@ -32,7 +32,7 @@ NAMES = {
 
 
 class _Bridge(QObject):
-    suggested = Signal(str)
+    suggested = Signal(str, str)  # task, selection
 
 
 class ScaleWords(QWidget):
@@ -67,7 +67,7 @@ class ScaleWords(QWidget):
         self.preview.toggled.connect(self._look_at)
         suggest = button("Suggest features", self.suggest, texts.TIPS["suggest"])
         self._bridge = _Bridge()
-        self._bridge.suggested.connect(self._use)
+        self._bridge.suggested.connect(self._suggested)
         self.fold = Fold("Advanced: all features", self.table, self.preview, suggest)
         column.addWidget(self.fold)
         self.show_task()
@@ -112,7 +112,14 @@ class ScaleWords(QWidget):
 
     def suggest(self) -> None:
         """Look for a smaller set, aside, and take it."""
-        self._bench.suggest(self._bridge.suggested.emit)
+        try:
+            self._bench.suggest(self._bridge.suggested.emit)
+        except (InputError, RunError) as error:
+            self.failed.emit(str(error))
+
+    def _suggested(self, task: str, selection: str) -> None:
+        if task == self._bench.task_name:
+            self._use(selection)
 
     def _words_chosen(self) -> None:
         ticked = [word for word, box in self.boxes.items() if box.isChecked()]
@@ -132,7 +139,7 @@ class ScaleWords(QWidget):
             if not features:
                 raise InputError("at least one feature is needed")
             self._bench.change_recipe(features=features)
-        except InputError as error:
+        except (InputError, RunError) as error:
             self.failed.emit(str(error))
         self.show_task()
 

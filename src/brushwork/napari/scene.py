@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from brushwork.blocks import Region
 from brushwork.image import ArrayImage
 from brushwork.napari.arrays import ChannelArray, StrokeArray, display_shape, levels
-from brushwork.project import Stroke
 from brushwork.tile_store import SEGMENTATION, UNCERTAINTY
 from brushwork.workbench import Workbench
 
@@ -52,15 +51,16 @@ class Scene:
 
     def show_image(self) -> None:
         """Layers for the image in front. New ones are added before old ones go: an empty canvas may crash OpenGL."""
+        image = self.bench.image
+        middle = _middle(image)  # what is read may fail: before anything is changed
         self.hide_map()
         if self.frame is not None:
             self.frame.visible = False
         old = [layer for layer in self._layers() if layer in self.viewer.layers]
-        image = self.bench.image
         shape, scale = display_shape(image), _scale(image)
         self._array = StrokeArray(shape)
         n = len(image.shape)
-        self.images = self._add_channels(image, scale)
+        self.images = self._add_channels(image, scale, middle)
         add: dict[str, Any] = {"scale": scale, "multiscale": True}
         self.prediction = self.viewer.add_labels(
             levels(shape, n, self._segmentation), name=PREDICTION, opacity=0.4, **add
@@ -83,7 +83,7 @@ class Scene:
         self.brush()
         self.on_new_strokes()
 
-    def _add_channels(self, image: Any, scale: tuple[float, ...]) -> list[Any]:
+    def _add_channels(self, image: Any, scale: tuple[float, ...], middle: NDArray[np.float32]) -> list[Any]:
         layers = []
         names = image.channel_names
         is_rgb = tuple(n.lower() for n in names) == RGB or (len(names) == 3 and image.axes.endswith("c"))
@@ -93,7 +93,7 @@ class Scene:
             layer = self.viewer.add_image(
                 array, name=self.bench.entry.path.rpartition("/")[2] if len(names) == 1 else name, scale=scale,
                 colormap=color, blending="translucent" if c == 0 else "additive", multiscale=False,
-                contrast_limits=_contrast(image, c), visible=c < len(CHANNEL_COLORS),
+                contrast_limits=_contrast(middle[c]), visible=c < len(CHANNEL_COLORS),
             )  # fmt: skip
             layers.append(layer)
         return layers
@@ -216,16 +216,25 @@ class Scene:
             self._told(str(error))
             self.show_strokes()
 
-    def undo(self) -> Stroke | None:
-        return self.bench.undo()
+    def end_stroke(self) -> None:
+        """A stroke that is being painted ends here: its pixels are kept before anything else changes."""
+        self.strokes._commit_staged_history()
+
+    def let_go(self) -> None:
+        """The layers stay to be looked at; nothing is painted any more."""
+        self.strokes.events.paint.disconnect(self._painted)
+        self.strokes.mode = "pan_zoom"
+        self.strokes.editable = False
 
     def go_to(self, position: Sequence[int]) -> None:
         """Bring a pixel to the middle of the canvas. position : ([t,] *spatial)."""
         world = np.asarray(self.strokes.data_to_world(position), float)
         dims = self.viewer.dims
+        extra = dims.ndim - len(world)
         for axis in dims.not_displayed:
-            dims.set_point(axis, world[axis])
-        self.viewer.scene.camera.center = tuple(world[list(dims.displayed)])
+            if axis >= extra:
+                dims.set_point(axis, world[axis - extra])
+        self.viewer.scene.camera.center = tuple(world[[axis - extra for axis in dims.displayed]])
 
     def region_in_view(self) -> Region | None:
         """What the canvas shows of the image, one pixel thick along the other axis; None in a 3D view."""
@@ -237,15 +246,18 @@ class Scene:
         size = np.array(self.viewer.canvas.size, float)
         centre, zoom = np.array(scene.camera.center[-2:], float), scene.camera.zoom
         scale = np.array(_scale(image))
-        shown = list(dims.displayed)[-2:]
-        at = np.array(dims.point) / scale
+        extra = dims.ndim - len(scale)  # layers of others may have more axes; napari aligns them at the last
+        first = len(shape) - len(image.shape)
+        shown = [axis - extra for axis in dims.displayed[-2:]]
+        if any(axis < first for axis in shown):
+            return None  # time is displayed, or an axis that the image does not have
+        at = np.array(dims.point)[extra:] / scale
         start = np.floor(at + 0.5).astype(int)
         stop = start + 1
         low, high = centre - size / 2 / zoom, centre + size / 2 / zoom
         start[shown] = np.floor(low / scale[shown] + 0.5)
         stop[shown] = np.ceil(high / scale[shown] + 0.5)
-        t = int(start[0]) if image.n_frames > 1 else 0
-        first = len(shape) - len(image.shape)
+        t = min(max(int(start[0]), 0), image.n_frames - 1) if first else 0
         region = Region(tuple(start[first:].tolist()), tuple(stop[first:].tolist()), t)
         return region.clipped(image.shape)
 
@@ -255,15 +267,20 @@ def _scale(image: Any) -> tuple[float, ...]:
     return ((1.0,) if image.n_frames > 1 else ()) + tuple(size)
 
 
-def _contrast(image: Any, channel: int) -> tuple[float, float]:
-    """Limits that show most of a box in the middle."""
+def _middle(image: Any) -> NDArray[np.float32]:
+    """A box in the middle of the image, (c, *spatial)."""
     start = [max((n - SAMPLE) // 2, 0) for n in image.shape]
     stop = [min(a + SAMPLE, n) for a, n in zip(start, image.shape)]
     for axis in range(len(start) - 2):
         start[axis] = image.shape[axis] // 2
         stop[axis] = start[axis] + 1
-    pixels = image.read(Region(tuple(start), tuple(stop)))[channel]
-    low, high = np.nanpercentile(pixels, (0.1, 99.9))
+    return image.read(Region(tuple(start), tuple(stop)))
+
+
+def _contrast(pixels: NDArray[np.float32]) -> tuple[float, float]:
+    """Limits that show most of them."""
+    seen = pixels[np.isfinite(pixels)]
+    low, high = np.percentile(seen, (0.1, 99.9)) if seen.size else (0.0, 1.0)
     return float(low), float(high if high > low else low + 1)
 
 

@@ -38,7 +38,7 @@ def open_project(
     try:
         known = {entry.path for entry in project.document.images}
         for uri in images:
-            if uri not in known:
+            if uri not in known and not project.read_only:
                 project.add_image(uri, **how)
         if not project.document.tasks:
             project.add_task(FIRST_TASK)
@@ -54,13 +54,24 @@ def open_project(
     return project
 
 
+def bench_of(folder: Path, images: Sequence[str], **how: Any) -> Callable[..., Workbench]:
+    """What a Dock opens: a workbench over the project; the project is closed again where that fails."""
+
+    def opened(changed: Any, failed: Any) -> Workbench:
+        project = open_project(folder, images, failed=failed, **how)
+        try:
+            return Workbench(project, changed=changed, failed=failed)
+        except BaseException:
+            project.close()
+            raise
+
+    return opened
+
+
 def add_dock(viewer: Any, folder: Path, images: Sequence[str] = (), **how: Any) -> Dock:
     """The dock over a project, in a viewer; painting can begin."""
 
-    def open_bench(changed: Any, failed: Any) -> Workbench:
-        return Workbench(open_project(folder, images, failed=failed, **how), changed=changed, failed=failed)
-
-    dock = Dock(viewer, open_bench)
+    dock = Dock(viewer, bench_of(folder, images, **how))
     viewer.window.add_dock_widget(dock, name=DOCK_NAME, area="right")
     _attend(viewer, dock)
     dock.fit_later()
@@ -121,10 +132,7 @@ class Start(QWidget):
             folder, images, how = saved_layers(self._viewer, layer)
         old = [x for x in self._viewer.layers if x.name == layer.name or x in _siblings(self._viewer, layer)]
 
-        def open_bench(changed: Any, failed: Any) -> Workbench:
-            return Workbench(open_project(folder, images, failed=failed, **how), changed=changed, failed=failed)
-
-        self.dock = Dock(self._viewer, open_bench)
+        self.dock = Dock(self._viewer, bench_of(folder, images, **how))
         for x in old:
             x.visible = False
         self._words.hide()
