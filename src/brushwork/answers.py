@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brushwork import training
 from brushwork.classifier import Classifier
@@ -92,10 +93,17 @@ def renumbered(
     unnamed = sorted(set((np.flatnonzero(counts) + 1).tolist()) - {number for number, _ in classes})
     if unnamed:
         raise InputError(f"pixels of class {unnamed} are painted, the classes are {dict(classes)}; name every class")
-    numbers = np.zeros(MAX_CLASSES + 1, np.uint8)
-    numbers[[number for number, _ in painted]] = np.arange(1, len(painted) + 1)
+    ids = tuple(number for number, _ in painted)
+    numbers = numbers_of(ids)
     same = [(image, Labels(t.shape, t.coords, numbers[t.classes], t.strokes)) for image, t in examples]
-    return tuple(number for number, _ in painted), tuple(name for _, name in painted), same
+    return ids, tuple(name for _, name in painted), same
+
+
+def numbers_of(ids: Sequence[int]) -> NDArray[np.uint8]:
+    """(256,): 1, 2, ... for the class ids in this order, 0 for all others."""
+    numbers = np.zeros(MAX_CLASSES + 1, np.uint8)
+    numbers[list(ids)] = np.arange(1, len(ids) + 1)
+    return numbers
 
 
 def load(estimator: str, n_maps: int, n_classes: int) -> None:

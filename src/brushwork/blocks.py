@@ -71,6 +71,12 @@ def whole(shape: Sequence[int], t: int = 0) -> Region:
     return Region((0,) * len(shape), tuple(shape), t)
 
 
+def middle(shape: Sequence[int], edge: Sequence[int]) -> Region:
+    """A box of `edge` pixels in the middle of an image, smaller where the image is."""
+    start = tuple(max(n // 2 - e // 2, 0) for n, e in zip(shape, edge))
+    return Region(start, tuple(min(a + e, n) for a, e, n in zip(start, edge, shape)))
+
+
 def block_around(write: Region, halo: Sequence[int], shape: Sequence[int]) -> Block:
     """The block that writes `write` in an image of `shape` and sees `halo` pixels around it."""
     return Block(write, write.grown(halo).clipped(shape))

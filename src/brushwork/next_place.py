@@ -23,7 +23,7 @@ from brushwork.errors import InputError
 from brushwork.estimators.symmetric_forest import encode_columns, fit_knots
 from brushwork.features import FeatureSet
 from brushwork.image import Image
-from brushwork.priors import CELL_EDGE, reweigh
+from brushwork.priors import CELL_EDGE
 from brushwork.training import RowsAt, TrainingRows, rows_at
 
 MOST_BOXES = {2: 64, 3: 8}  # of all images together
@@ -206,9 +206,7 @@ class Points:
         """At most `most` of the lattice points of all samples."""
         rows, at = (np.concatenate([getattr(s, name) for s in samples]) for name in ("rows", "at"))
         owner = np.repeat(np.arange(len(samples)), [len(s.at) for s in samples])
-        probabilities = model.estimator.predict(np.ascontiguousarray(rows.T))
-        if model.class_weights:
-            reweigh(probabilities, model.class_weights)
+        probabilities = model.probabilities(np.ascontiguousarray(rows.T))
         second, first = np.sort(probabilities, 0)[-2:]
         unsure = _averaged(1 - (first - second), samples)
         drawn = np.random.default_rng(seed).permutation(len(rows))[:most]

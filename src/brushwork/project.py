@@ -5,10 +5,9 @@ is in the folder is said in project_folder.py, what a document is in document.py
 """
 
 import logging
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from brushwork import accuracy as acc
 from brushwork import project_folder as files
+from brushwork.answers import renumbered
 from brushwork.changes import applied
 from brushwork.classifier import Classifier
 from brushwork.composition import Compositions
@@ -35,14 +35,14 @@ from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.io.aside import make_folder
-from brushwork.labels import MAX_CLASSES, Labels
+from brushwork.labels import Labels
 from brushwork.ledger import Failed, Ledger
 from brushwork.packing import crops_of, whole_copies, zipped
 from brushwork.priors import check as check_priors
 from brushwork.project_folder import Point
 from brushwork.project_images import ImageMissing, ImageReplaced, Shelf
 from brushwork.strokes import ORIGINS, Stroke, checked_coords
-from brushwork.training import COLORS, Prepared, fit, prepare
+from brushwork.training import COLORS, Prepared, checked_color, fit, prepare
 
 __all__ = [
     "Document", "ImageEntry", "ImageMissing", "ImageReplaced", "ModelEntry", "PaintClass", "Point", "Project", "Stroke", "Task",
@@ -242,7 +242,7 @@ class Project:
             there = self.document.task(task)
             taken = {c.color.upper() for c in there.classes}
             free = [c for c in COLORS if c.upper() not in taken] or [COLORS[len(there.classes) % len(COLORS)]]
-            new = PaintClass(there.next_class, name, _checked_color(color or free[0]))
+            new = PaintClass(there.next_class, name, checked_color(color or free[0]))
             self._ledger.change("class", {"task": there.name, "class": asdict(new)})
             return new
 
@@ -258,7 +258,7 @@ class Project:
         """Rename, recolour, show or hide a class; what is not given stays."""
         with self._ledger.changing:
             there = self.document.task(task)
-            given = {"name": name, "color": _checked_color(color) if color is not None else None, "visible": visible}
+            given = {"name": name, "color": checked_color(color) if color is not None else None, "visible": visible}
             known = asdict(there.paint_class(class_id))
             changed = PaintClass(**known | {key: value for key, value in given.items() if value is not None})
             self._ledger.change("class", {"task": there.name, "class": asdict(changed)})
@@ -340,12 +340,9 @@ class Project:
         painted = {s.image for s in task.strokes if not s.undone}
         found = [(e, self._compositions.labels(document, task, e.id)) for e in document.images if e.id in painted]
         found = [(e, labels) for e, labels in found if len(labels)]
-        present = {i for _, labels in found for i in np.unique(labels.classes).tolist()}
-        classes = [c for c in task.classes if c.id in present]
-        number = np.zeros(MAX_CLASSES + 1, np.uint8)
-        number[[c.id for c in classes]] = np.arange(1, len(classes) + 1)
-        examples = [(self._images.image(e), replace(labels, classes=number[labels.classes])) for e, labels in found]
-        return examples, tuple(c.name for c in classes), tuple(c.color for c in classes)
+        painted_on = [(self._images.image(e), labels) for e, labels in found]
+        ids, names, examples = renumbered(painted_on, [(c.id, c.name) for c in task.classes])
+        return examples, names, tuple(task.paint_class(i).color for i in ids)
 
     def fit(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """A model of what is painted now; the project stays as it is. Raises InputError where there is nothing to learn."""
@@ -429,9 +426,3 @@ class Project:
                 copy.snapshot()
 
         return zipped(out, f"{self.name}{files.SUFFIX}", fill)
-
-
-def _checked_color(color: str) -> str:
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-        raise InputError(f"{color!r} is not a colour; give red, green and blue as #rrggbb, e.g. #E69F00")
-    return color

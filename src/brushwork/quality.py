@@ -165,9 +165,7 @@ def checked(
     table = training_rows(list(examples.values()), model.features, threads=threads, rows_at=rows_at)
     if stop():
         return None
-    probabilities = model.estimator.predict(np.ascontiguousarray(table.rows.T))
-    if model.class_weights:
-        reweigh(probabilities, model.class_weights)
+    probabilities = model.probabilities(np.ascontiguousarray(table.rows.T))
     painted = {name: labels for name, (_, labels) in examples.items()}
     return _quality(table, painted, probabilities, model.classes, None, "checks", model.class_weights)
 

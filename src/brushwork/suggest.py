@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brushwork.accuracy import folds_of, held_out_probabilities, measured
-from brushwork.blocks import Region
+from brushwork.blocks import middle
 from brushwork.errors import InputError
 from brushwork.estimators import Estimator
 from brushwork.estimators import estimator as estimator_named
@@ -92,9 +92,8 @@ def _marginal_cost(feature: Feature, kept: list[Feature]) -> float:
 
 def cost_of(features: FeatureSet, image: Image) -> float:
     """ns per pixel on one thread, the best of three runs on a block in the middle of the image."""
-    edge = PROBE_EDGE[len(image.shape)]
-    start = tuple(max(n // 2 - edge // 2, 0) for n in image.shape)
-    box = Region(start, tuple(min(s + edge, n) for s, n in zip(start, image.shape)))
+    ndim = len(image.shape)
+    box = middle(image.shape, (PROBE_EDGE[ndim],) * ndim)
     block = features.block(image, box)
     times = []
     for _ in range(3):

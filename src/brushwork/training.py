@@ -288,10 +288,14 @@ def _colors(n: int, colors: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(COLORS[i % len(COLORS)] for i in range(n))
     if len(colors) != n:
         raise InputError(f"{len(colors)} colours were given for {n} classes; give one per class")
-    for color in colors:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-            raise InputError(f"{color!r} is not a colour; give red, green and blue as #rrggbb, e.g. #E69F00")
-    return tuple(colors)
+    return tuple(checked_color(color) for color in colors)
+
+
+def checked_color(color: str) -> str:
+    """The colour, "#rrggbb"; raises InputError for anything else."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise InputError(f"{color!r} is not a colour; give red, green and blue as #rrggbb, e.g. #E69F00")
+    return color
 
 
 def _listed(values: NDArray[np.int64]) -> str:

@@ -13,7 +13,6 @@ from brushwork.classifier import Classifier
 from brushwork.feature_cache import FeatureCache
 from brushwork.features import FeatureSet
 from brushwork.image import Image
-from brushwork.priors import reweigh
 
 # In 2D the halves of a tile are on the screen in half the time; a plane of a stack is not cut, as each part would need a slab of
 # its own.
@@ -87,10 +86,7 @@ class View:
         maps = self.maps(cache, model.features, part, go_on)
         if maps is None:
             return model.predict_block(self.image, model.block(self.image, part))
-        out = model.estimator.predict(maps.reshape(len(maps), -1))
-        if model.class_weights:
-            reweigh(out, model.class_weights)
-        return out.reshape(-1, *part.shape)
+        return model.probabilities(maps.reshape(len(maps), -1)).reshape(-1, *part.shape)
 
 
 class Canvas:

@@ -5,29 +5,25 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.answers import renumbered
-from brushwork.aside import Aside, Stop
+from brushwork.advice import Advisor, Measured, Snapshot
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError
-from brushwork.features import Feature, FeatureSet, selection
+from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
-from brushwork.next_place import Place, candidates, places
+from brushwork.next_place import Place
 from brushwork.project import ImageEntry, ImageMissing, ImageReplaced, PaintClass, Point, Project, Stroke, Task
-from brushwork.quality import Quality, agreement, checked
 from brushwork.session import Recipe, Session, Shown, Status
-from brushwork.suggest import best_small, suggest_features
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, UNIT, Answer, TileStore, tiles_of_view
-from brushwork.training import Prepared, fit, prepare
 
 Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
 
@@ -39,14 +35,6 @@ class Changed:
     topic: Topic
     image: str = ""
     region: Region | None = None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How good the model is on strokes that were left out, and on strokes for checking; None where there are none."""
-
-    unseen: Quality | None = None
-    checks: Quality | None = None
 
 
 class Workbench:
@@ -70,12 +58,10 @@ class Workbench:
         self.image_id = ""
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
-        self.lost: dict[
-            str, ImageMissing | ImageReplaced
-        ] = {}  # images that are not where they were; strokes on them wait
+        # Images that are not where they were, by id; strokes on them wait.
+        self.lost: dict[str, ImageMissing | ImageReplaced] = {}
         self._counted: tuple[Any, dict[int, tuple[int, int]]] = (None, {})
-        self.visited: list[Place] = []  # proposed before
-        self._measuring, self._finding = Aside(failed), Aside(failed)
+        self._advisor = Advisor(failed)
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
         self.generation = self._session.use(self._recipe())  # of what was asked last; Status tells which is answered
         self._show_first()
@@ -85,15 +71,14 @@ class Workbench:
 
     @property
     def task(self) -> Task:
-        return next(t for t in self.project.document.tasks if t.name == self.task_name)
+        return self.project.document.task(self.task_name)
 
     @property
     def entry(self) -> ImageEntry:
         """The image in front."""
-        for entry in self.project.document.images:
-            if entry.id == self.image_id:
-                return entry
-        raise InputError("the project holds no image yet; open one")
+        if not self.image_id:
+            raise InputError("the project holds no image yet; open one")
+        return self.project.document.image(self.image_id)
 
     @property
     def image(self) -> Image:
@@ -371,8 +356,7 @@ class Workbench:
         return Recipe(FeatureSet.parse(task.features), task.channels, task.estimator, task.priors, task.seed)
 
     def _restart(self) -> None:
-        for aside in (self._measuring, self._finding):
-            aside.stop()
+        self._advisor.stop()
         self._session.use(self._recipe())
         self._hand_over()
         self.tiles.clear()
@@ -388,89 +372,27 @@ class Workbench:
     # ---- how good it is, and where to paint next: aside, as they take a moment ----
 
     def measure(self, done: Callable[[Measured], None]) -> None:
-        """Agreement with strokes that were left out, and with those for checking. `done` is called aside."""
-        examples, ready = self._snapshot()
-        checks, task = self._checks(), self.task
-
-        def work(stop: Stop) -> Measured:
-            prepared = ready()
-            if prepared is None or stop():
-                return Measured()
-            model = fit(prepared, task.estimator, seed=task.seed)
-            weights = model.class_weights
-            unseen = agreement(prepared, examples, task.estimator, class_weights=weights, seed=task.seed, stop=stop)
-            return Measured(unseen, checked(model, checks, stop=stop) if checks and not stop() else None)
-
-        self._measuring.run(work, done)
+        """See Advisor.measure."""
+        self._advisor.measure(self._snapshot(), done)
 
     def find_place(self, done: Callable[[Place | None], None], *, everywhere: bool) -> None:
-        """Where to paint next, in any image of the project or in view only; not where it was proposed before."""
-        _, ready = self._snapshot()
-        found_images = {e.id: self._found(e.id) for e in self.project.document.images} if everywhere else {}
-        images = {i: image for i, image in found_images.items() if image is not None} or {self.image_id: self.image}
-        within, task = None if everywhere else self._view, self.task
-
-        def work(stop: Stop) -> Place | None:
-            prepared = ready()
-            if prepared is None:
-                raise InputError("paint two classes first; then it can be said where it is unsure")
-            model = fit(prepared, task.estimator, seed=task.seed)
-            samples = candidates(images, prepared.features, within=within, stop=stop)
-            found = places(model, samples, prepared.table, visited=self.visited, most=1)
-            if not found:  # every place was proposed before: begin again
-                found = places(model, samples, prepared.table, most=1)
-                self.visited = []
-            self.visited += found
-            return found[0] if found else None
-
-        self._finding.run(work, done)
+        """Where to paint next, in any image of the project or in view only; see Advisor.find_place."""
+        ids = [e.id for e in self.project.document.images] if everywhere else []
+        images = {i: image for i in ids if (image := self._found(i)) is not None} or {self.image_id: self.image}
+        self._advisor.find_place(self._snapshot(), images, None if everywhere else self._view, done)
 
     def suggest(self, done: Callable[[str, str], None]) -> None:
-        """A smaller set of features that is as good on strokes left out: `done` is called aside with (task, selection)."""
-        _, ready = self._snapshot()
-        task, n = self.task, len(self.image.channel_names)
+        """See Advisor.suggest."""
+        self._advisor.suggest(self._snapshot(), done)
 
-        def work(stop: Stop) -> str:
-            prepared = ready()
-            if prepared is None:
-                raise InputError("paint two classes first; features are compared on strokes that are left out")
-            return selection(best_small(suggest_features(prepared, task.estimator, seed=task.seed)).features, n)
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.task, self._examples(), self._examples(check=True))
 
-        self._finding.run(work, lambda found: done(task.name, found))
-
-    def _checks(self) -> dict[str, tuple[Image, Labels]]:
-        """Strokes for checking by image, of classes that are learnt, numbered as the model's."""
-        painted = {int(c) for _, labels in self._examples().values() for c in np.unique(labels.classes)}
-        names = [c.name for c in self.classes if c.id in painted]
-        number = np.zeros(256, np.uint8)
-        for c in self.classes:
-            number[c.id] = names.index(c.name) + 1 if c.name in names else 0
-        found = {}
-        for entry in self.project.document.images:
-            labels = self.project.labels(self.task_name, entry.id, check=True)
-            known = labels.chosen(number[labels.classes] > 0)
-            image = self._found(entry.id) if len(known) else None
-            if image is not None:
-                found[entry.id] = (image, replace(known, classes=number[known.classes]))
-        return found
-
-    def _snapshot(self) -> tuple[dict[str, Labels], Callable[[], Prepared | None]]:
-        """(labels by image as they are trained on, what prepares them: None with fewer than two classes)."""
-        task, painted = self.task, self._examples()
-        _, names, examples = renumbered(list(painted.values()), [(c.id, c.name) for c in task.classes])
-
-        def ready() -> Prepared | None:
-            if len(names) < 2:
-                return None
-            return prepare(examples, task.features, classes=names, channels=task.channels, priors=task.priors)
-
-        return dict(zip(painted, (labels for _, labels in examples))), ready
-
-    def _examples(self) -> dict[str, tuple[Image, Labels]]:
+    def _examples(self, *, check: bool = False) -> dict[str, tuple[Image, Labels]]:
         """The images that have strokes and are where they were, with their labels."""
         examples = {}
         for entry in self.painted_images():
-            labels = self.project.labels(self.task_name, entry)
+            labels = self.project.labels(self.task_name, entry, check=check)
             image = self._found(entry) if len(labels) else None
             if image is not None:
                 examples[entry] = (image, labels)
@@ -499,8 +421,7 @@ class Workbench:
 
     def close(self) -> None:
         """Stop and save; raises RunError where strokes cannot be written, and may be called again then."""
-        for aside in (self._measuring, self._finding):
-            aside.close()
+        self._advisor.close()
         self._session.close()
         self.project.close()
         self.tiles.clear()

@@ -123,11 +123,24 @@ class Painter:
 
 
 @pytest.fixture
-def open_window(make_napari_viewer, qtbot):
-    """open_window(folder, images) -> Painter; docks are closed at the end."""
-    from brushwork.napari.start import add_dock
+def painter():
+    """painter(viewer, dock) -> Painter; docks are closed at the end."""
+    made = []
 
-    painters = []
+    def of(viewer, dock):
+        made.append(Painter(viewer, dock))
+        made[-1].settle()
+        return made[-1]
+
+    yield of
+    for p in made:
+        p.dock.close_project()
+
+
+@pytest.fixture
+def open_window(make_napari_viewer, qtbot, painter):
+    """open_window(folder, images) -> Painter."""
+    from brushwork.napari.start import add_dock
 
     def opened(folder, images=(), **how):
         viewer = make_napari_viewer(show=True)
@@ -136,10 +149,6 @@ def open_window(make_napari_viewer, qtbot):
             pass
         qtbot.wait(300)  # the window takes its size later
         dock = add_dock(viewer, folder, [str(i) for i in images], **how)
-        painters.append(Painter(viewer, dock))
-        painters[-1].settle()
-        return painters[-1]
+        return painter(viewer, dock)
 
-    yield opened
-    for painter in painters:
-        painter.dock.close_project()
+    return opened

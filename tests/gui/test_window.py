@@ -23,7 +23,7 @@ from brushwork.blocks import whole
 from brushwork.napari.dock import Dock
 from brushwork.project import Project
 from brushwork.tile_store import UNCERTAINTY
-from conftest import PICTURES, Painter
+from conftest import PICTURES
 from painting import strokes_on, two_tone
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -614,21 +614,6 @@ def viewer_at_home(make_napari_viewer, qtbot, tmp_path, monkeypatch):
         pass
     qtbot.wait(300)
     return viewer
-
-
-@pytest.fixture
-def painter():
-    """painter(viewer, dock) -> Painter; docks are closed at the end."""
-    made = []
-
-    def of(viewer, dock):
-        made.append(Painter(viewer, dock))
-        made[-1].settle()
-        return made[-1]
-
-    yield of
-    for p in made:
-        p.dock.close_project()
 
 
 def test_from_the_menus_a_sample_is_painted_and_kept(viewer_at_home, painter, tmp_path):

@@ -173,6 +173,8 @@ def _targets(images: list[str], out: Path, output: str, as_: str | None) -> list
         return [out]
     if is_file or (out.exists() and not out.is_dir()):
         raise InputError(f"{len(images)} images need a folder for their results; {out} is not one")
+    from brushwork.io.places import stem
+
     targets = [out / f"{stem(uri)}_{output}{SUFFIXES[as_ or 'ome-zarr']}" for uri in images]
     for i, target in enumerate(targets):
         if target in targets[:i]:
@@ -180,19 +182,6 @@ def _targets(images: list[str], out: Path, output: str, as_: str | None) -> list
                 f"{images[targets.index(target)]} and {images[i]} would both be written to {target}; predict them apart"
             )
     return targets
-
-
-def stem(uri: str) -> str:
-    """The name of an image without folder and suffixes: "a/b.ome.tif" -> "b"; of "a.h5/data" -> "a_data"."""
-    path = Path(uri.rstrip("/"))
-    for i, part in enumerate(path.parts):
-        if part.lower().endswith((".h5", ".hdf5")) and i < len(path.parts) - 1:
-            return "_".join([part.rsplit(".", 1)[0], *path.parts[i + 1 :]])
-    name = path.name.replace("*", "_").replace("?", "_")
-    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name.rsplit(".", 1)[0] if "." in name else name
 
 
 @app.command()

@@ -38,8 +38,7 @@ def opened(path: str | Path) -> Iterator["Project"]:
 
 def train_project(path: str | Path, out: Path | None, task: str, threads: int | None) -> None:
     """Train on what is painted in a project; the model is kept there, and written to `out` where one is given."""
-    from brushwork.accuracy import accuracy_of
-    from brushwork.cli.tables import accuracy_table, feature_weights, prior_line
+    from brushwork.cli.tables import learnt
 
     with opened(path) as project:
         began = time.perf_counter()
@@ -48,13 +47,8 @@ def train_project(path: str | Path, out: Path | None, task: str, threads: int | 
         if out is not None:
             model.save(out)
         kept = project.folder / project.document.task(task).models[-1].file
-    measured = accuracy_of(model)
     console.print(f"{sum(model.provenance['pixels'].values()):,} painted pixels, trained and tested in {seconds:.2f} s")
-    if measured is not None:
-        console.print(accuracy_table(measured, model))
-    if model.class_weights:
-        console.print(prior_line(model), highlight=False)
-    console.print(feature_weights(model))
+    console.print(learnt(model))
     console.print(f"model: {out or kept}", highlight=False, soft_wrap=True)
 
 

@@ -66,9 +66,8 @@ def _image_facts(image: Any) -> list[tuple[str, Any]]:
 
 
 def _info_model(path: Path) -> None:
-    from brushwork.accuracy import accuracy_of
     from brushwork.classifier import Classifier
-    from brushwork.cli.tables import accuracy_table, facts, feature_weights, prior_line
+    from brushwork.cli.tables import facts, learnt
     from brushwork.features import selection
 
     model = Classifier.load(path)
@@ -85,12 +84,7 @@ def _info_model(path: Path) -> None:
         ("made with", f"{made.get('software')}, seed {made.get('seed')}"),
     ]
     console.print(facts(str(path), rows))
-    accuracy = accuracy_of(model)
-    if accuracy is not None:
-        console.print(accuracy_table(accuracy, model))
-    if model.class_weights:
-        console.print(prior_line(model), highlight=False)
-    console.print(feature_weights(model))
+    console.print(learnt(model))
 
 
 def _info_results(folder: Path) -> None:

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from brushwork.accuracy import UNTESTED, Accuracy
+from brushwork.accuracy import UNTESTED, Accuracy, accuracy_of
 from brushwork.classifier import Classifier
 from brushwork.suggest import Suggestion
 
@@ -73,6 +73,14 @@ def suggestion_table(suggestions: list[Suggestion], best: Suggestion) -> Table:
         mark = "<- suggested" if s is best else ""
         made.add_row(str(len(s.features.features)), str(s.features.n_maps), percent(s.accuracy), f"{s.cost:.0f}", mark)
     return made
+
+
+def learnt(model: Classifier) -> Group:
+    """What a model learnt: its accuracy where it was measured, how common classes are, the features that carried weight."""
+    measured = accuracy_of(model)
+    parts: list[RenderableType] = [accuracy_table(measured, model)] if measured is not None else []
+    parts += [Text(prior_line(model))] if model.class_weights else []
+    return Group(*parts, feature_weights(model))
 
 
 def facts(title: str, rows: list[tuple[str, Any]]) -> Group:

@@ -49,7 +49,7 @@ def train(
 ) -> None:
     """Learn from painted images, or from a project; writes a model file and reports how good it is on strokes left out."""
     from brushwork import accuracy as acc
-    from brushwork.cli.tables import accuracy_table, feature_weights, prior_line
+    from brushwork.cli.tables import learnt
     from brushwork.estimators import estimator as recipe_named
     from brushwork.training import fit
 
@@ -84,10 +84,7 @@ def train(
     model.save(out)
     n = len(prepared.table.y)
     console.print(f"{n:,} painted pixels, {prepared.features.n_maps} feature maps, trained in {seconds:.2f} s")
-    console.print(accuracy_table(measured, model))
-    if model.class_weights:
-        console.print(prior_line(model), highlight=False)
-    console.print(feature_weights(model))
+    console.print(learnt(model))
     console.print(f"model: {out}", highlight=False)
 
 

@@ -68,3 +68,16 @@ def copied(uri: str, folder: Path) -> str:
         else:
             shutil.copyfile(held, aside)
     return str(target) + str(uri)[len(str(held)) :]
+
+
+def stem(uri: str) -> str:
+    """The name of an image without folder and suffixes: "a/b.ome.tif" -> "b"; of "a.h5/data" -> "a_data"."""
+    path = Path(uri.rstrip("/"))
+    for i, part in enumerate(path.parts):
+        if part.lower().endswith((".h5", ".hdf5")) and i < len(path.parts) - 1:
+            return "_".join([part.rsplit(".", 1)[0], *path.parts[i + 1 :]])
+    name = path.name.replace("*", "_").replace("?", "_")
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name.rsplit(".", 1)[0] if "." in name else name

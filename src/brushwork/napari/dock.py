@@ -1,7 +1,6 @@
 """The dock: what is painted, predicted and saved, in one column. Everything it does is a call to the workbench or the scene."""
 
 import shlex
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from brushwork.aside import Aside
 from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.napari.class_list import ClassList
@@ -63,10 +63,11 @@ class Dock(QWidget):
         self.viewer = viewer
         self.scene = Scene(viewer, self.bench, told=self.tell)
         self._look = self._timer(LOOK_AFTER, self._look_now)
-        self._draw = self._timer(DRAW_EVERY, self._draw_now)
+        self._draw = self._timer(DRAW_EVERY, self.scene.refresh)
         self._classes = self._timer(0, self._show_classes)
         self._fit = self._timer(FIT_AFTER, viewer.reset_view)
         self._is_closed = False
+        self._preview = Aside(self._bridge.failed.emit)
         self._lost = ""  # the id of an image that was not found
         self._build()
         self._bridge.changed.connect(self._on_changed)
@@ -210,12 +211,12 @@ class Dock(QWidget):
             return
         if changed.topic == "tiles":
             if not self._draw.isActive():
-                self._draw_now() if changed.region is not None else self.scene.refresh()
+                self.scene.refresh()
                 self._draw.start()
         elif changed.topic == "status":
             if self._draw.isActive() and self.bench.status is not None and self.bench.status.state == "ready":
                 self._draw.stop()
-                self._draw_now()
+                self.scene.refresh()
             self.show_status()
         elif changed.topic == "classes":
             self._classes.start()
@@ -239,9 +240,6 @@ class Dock(QWidget):
         self.quality.strokes_changed()
         self.show_status()
 
-    def _draw_now(self) -> None:
-        self.scene.refresh()
-
     def _on_mapped(self, image_id: str, name: str, region: Any, pixels: Any) -> None:
         if not self._is_closed and self.scales.preview.isChecked() and image_id == self.bench.image_id:
             self.scene.show_map(name, region, pixels)
@@ -264,7 +262,7 @@ class Dock(QWidget):
     def show_images(self) -> None:
         self.image_box.blockSignals(True)
         self.image_box.clear()
-        painted = {s.image for s in self.bench.task.strokes if not s.undone}
+        painted = self.bench.painted_images()
         for entry in self.bench.project.document.images:
             mark = "✓ " if entry.id in painted else ""
             self.image_box.addItem(mark + entry.path.rpartition("/")[2], entry.id)
@@ -362,20 +360,15 @@ class Dock(QWidget):
     def _look_at_feature(self, family: str, sigma: float) -> None:
         """Compute a feature of the view aside, then show it; "" hides it."""
         if not family:
+            self._preview.stop()
             self.scene.hide_map()
             return
-
         image_id = self.bench.image_id
 
-        def compute() -> None:
-            try:
-                region, maps = self.bench.map_in_view(family, sigma)
-            except Exception as error:
-                self._bridge.failed.emit(error)
-            else:
-                self._bridge.mapped.emit(image_id, f"{family} {sigma:g}", region, maps[0])
-
-        threading.Thread(target=compute, name="brushwork-preview", daemon=True).start()
+        self._preview.run(
+            lambda stop: self.bench.map_in_view(family, sigma),
+            lambda found: self._bridge.mapped.emit(image_id, f"{family} {sigma:g}", found[0], found[1][0]),
+        )
 
     def _check_toggled(self, check: bool) -> None:
         self.scene.check_only = check
@@ -433,6 +426,7 @@ class Dock(QWidget):
             return
         with suppress(RuntimeError):  # Qt may have deleted the layer's controls with the window
             self.scene.end_stroke()
+        self._preview.close()
         self.bench.close()
         self._is_closed = True
         with suppress(RuntimeError):

@@ -22,11 +22,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from brushwork.blocks import Region
+from brushwork.blocks import middle
 from brushwork.classifier import Classifier
 from brushwork.errors import InputError, RunError
 from brushwork.image import Image
 from brushwork.io import open_image
+from brushwork.io.places import stem
 from brushwork.jobs import OUTPUTS, RECORD, Settings, asked, predict, record, stamp
 from brushwork.napari.parts import row
 from brushwork.report import write_report
@@ -122,11 +123,9 @@ class Export(QObject):
 
 def brightness(image: Image) -> tuple[float, ...]:
     """How bright each channel is: the 99th percentile less the 1st, of a box in the middle."""
-    start = tuple(max((n - SAMPLE) // 2, 0) for n in image.shape)
-    stop = tuple(min(a + SAMPLE, n) for a, n in zip(start, image.shape))
-    if len(start) == 3:
-        start, stop = (image.shape[0] // 2, *start[1:]), (image.shape[0] // 2 + 1, *stop[1:])
-    low, high = np.nanpercentile(image.read(Region(start, stop)), (1, 99), axis=tuple(range(1, len(start) + 1)))
+    ndim = len(image.shape)
+    pixels = image.read(middle(image.shape, (1, SAMPLE, SAMPLE)[-ndim:]))
+    low, high = np.nanpercentile(pixels, (1, 99), axis=tuple(range(1, ndim + 1)))
     return tuple(np.maximum(high - low, 1e-6).tolist())
 
 
@@ -188,7 +187,7 @@ class ExportDialog(QDialog):
 
     def targets(self) -> list[Path]:
         suffix = FORMATS[self.format.currentText()]
-        return [self.folder / f"{_stem(path)}_{self.kind.currentText()}{suffix}" for path, _ in self._images]
+        return [self.folder / f"{stem(path)}_{self.kind.currentText()}{suffix}" for path, _ in self._images]
 
     def show_images(self) -> None:
         """A line per image, with the name it will have and how like the training it is."""
@@ -287,10 +286,6 @@ class ExportDialog(QDialog):
             self.export.cancel()
             self.export.wait(5)
         super().closeEvent(event)
-
-
-def _stem(path: str) -> str:
-    return Path(path).name.partition(".")[0]
 
 
 def _color(words: str) -> Any:

@@ -6,12 +6,13 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from brushwork.advice import Measured
 from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.napari.parts import Fold, button, row, words
 from brushwork.next_place import Place
 from brushwork.quality import Quality
-from brushwork.workbench import Measured, Workbench
+from brushwork.workbench import Workbench
 
 IDLE = 1500  # milliseconds without a stroke before the agreement is measured
 LIST_HEIGHT = 110  # pixels

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.blocks import Region
-from brushwork.image import ArrayImage
+from brushwork.blocks import Region, middle
 from brushwork.napari.arrays import ChannelArray, StrokeArray, display_shape, levels
 from brushwork.tile_store import SEGMENTATION, UNCERTAINTY
 from brushwork.workbench import Workbench
@@ -29,7 +28,7 @@ SAMPLE = 1024  # pixels; the box in the middle on which the contrast is chosen
 
 
 class Scene:
-    """Owns our layers of one viewer. `told` gets what the user should know; `painted` is called after each stroke."""
+    """Owns our layers of one viewer. `told` gets what the user should know."""
 
     def __init__(self, viewer: Any, bench: Workbench, *, told: Callable[[str], None]) -> None:
         self.viewer, self.bench, self._told = viewer, bench, told
@@ -52,7 +51,7 @@ class Scene:
     def show_image(self) -> None:
         """Layers for the image in front. New ones are added before old ones go: an empty canvas may crash OpenGL."""
         image = self.bench.image
-        middle = _middle(image)  # what is read may fail: before anything is changed
+        pixels = _middle(image)  # what is read may fail: before anything is changed
         self.hide_map()
         if self.frame is not None:
             self.frame.visible = False
@@ -60,7 +59,7 @@ class Scene:
         shape, scale = display_shape(image), _scale(image)
         self._array = StrokeArray(shape)
         n = len(image.shape)
-        self.images = self._add_channels(image, scale, middle)
+        self.images = self._add_channels(image, scale, pixels)
         add: dict[str, Any] = {"scale": scale, "multiscale": True}
         self.prediction = self.viewer.add_labels(
             levels(shape, n, self._segmentation), name=PREDICTION, opacity=0.4, **add
@@ -83,17 +82,16 @@ class Scene:
         self.brush()
         self.on_new_strokes()
 
-    def _add_channels(self, image: Any, scale: tuple[float, ...], middle: NDArray[np.float32]) -> list[Any]:
+    def _add_channels(self, image: Any, scale: tuple[float, ...], pixels: NDArray[np.float32]) -> list[Any]:
         layers = []
         names = image.channel_names
         is_rgb = tuple(n.lower() for n in names) == RGB or (len(names) == 3 and image.axes.endswith("c"))
         for c, name in enumerate(names):
-            array = ChannelArray(image, c) if isinstance(image, ArrayImage) else image
             color = RGB[c] if is_rgb else "gray" if len(names) == 1 else CHANNEL_COLORS[c % len(CHANNEL_COLORS)]
             layer = self.viewer.add_image(
-                array, name=self.bench.entry.path.rpartition("/")[2] if len(names) == 1 else name, scale=scale,
+                ChannelArray(image, c), name=self.bench.entry.path.rpartition("/")[2] if len(names) == 1 else name, scale=scale,
                 colormap=color, blending="translucent" if c == 0 else "additive", multiscale=False,
-                contrast_limits=_contrast(middle[c]), visible=c < len(CHANNEL_COLORS),
+                contrast_limits=_contrast(pixels[c]), visible=c < len(CHANNEL_COLORS),
             )  # fmt: skip
             layers.append(layer)
         return layers
@@ -268,13 +266,8 @@ def _scale(image: Any) -> tuple[float, ...]:
 
 
 def _middle(image: Any) -> NDArray[np.float32]:
-    """A box in the middle of the image, (c, *spatial)."""
-    start = [max((n - SAMPLE) // 2, 0) for n in image.shape]
-    stop = [min(a + SAMPLE, n) for a, n in zip(start, image.shape)]
-    for axis in range(len(start) - 2):
-        start[axis] = image.shape[axis] // 2
-        stop[axis] = start[axis] + 1
-    return image.read(Region(tuple(start), tuple(stop)))
+    """A box in the middle of the image, of a stack in one section, (c, *spatial)."""
+    return image.read(middle(image.shape, (1, SAMPLE, SAMPLE)[-len(image.shape) :]))
 
 
 def _contrast(pixels: NDArray[np.float32]) -> tuple[float, float]:

@@ -9,13 +9,14 @@ import numpy as np
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from brushwork.errors import InputError
+from brushwork.io.places import stem
 from brushwork.napari import texts
 from brushwork.napari.dock import Dock
 from brushwork.napari.keys import bind, bind_undo, unbind
 from brushwork.project import Project
+from brushwork.project_folder import SUFFIX
 from brushwork.workbench import Workbench
 
-SUFFIX = ".brushwork"
 FIRST_TASK = "main"
 FIRST_CLASSES = ("background", "foreground")
 DOCK_NAME = "brushwork"
@@ -24,7 +25,7 @@ DOCK_NAME = "brushwork"
 def project_beside(uri: str) -> Path:
     """Where the project of an image goes that was opened without one: cells.ome.tif -> cells.brushwork, beside it."""
     path = Path(uri).absolute()
-    return path.with_name(path.name.partition(".")[0] + SUFFIX)
+    return path.with_name(stem(uri) + SUFFIX)
 
 
 def open_project(
