@@ -98,7 +98,7 @@ class World:
         """As a session trains: rows of earlier strokes are kept."""
         examples = [(image, self._labels(name, strokes)) for name, image in self.images.items()]
         painted = [(image, labels) for image, labels in examples if len(labels)]
-        prepared = prepare(painted, self.features, classes=self.classes, rows_at=self.cache.rows_at)
+        prepared = prepare(painted, self.features, classes=self.classes, rows_of=self.cache.rows_of)
         return prepared, fit(prepared)
 
     def _labels(self, name: str, strokes: Sequence[Painted]) -> Labels:

@@ -601,6 +601,24 @@ def test_maps_are_kept_only_where_making_them_is_slow():
     assert (cache.n_bytes, cache._speeds) == (0, {})
 
 
+@given(
+    asked=st.lists(st.lists(st.integers(0, 59), min_size=1, max_size=20, unique=True), min_size=1, max_size=6),
+    budget=st.sampled_from([0, 40_000, 1 << 20]),
+)
+def test_kept_rows_are_those_that_training_computes(asked, budget):
+    image, _, _ = example()
+    features = FEATURES.resolved(image)
+    cache = FeatureCache(budget)
+    cache.use([image])
+    for places in asked:
+        coords = np.array([(p, 79 - p) for p in places])
+        labels = Labels((60, 80), coords, np.ones(len(coords), np.uint8), np.zeros(len(coords), np.int32))
+        np.testing.assert_array_equal(
+            cache.rows_of(image, features, labels, threads=1), training.rows_of(image, features, labels, threads=1)
+        )
+        assert cache.n_bytes <= budget
+
+
 def test_workers_do_what_is_wanted_now_and_stop_when_told():
     workers = Workers(2)
     wanted = [3, 1, 2]

@@ -13,7 +13,7 @@ from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.labels import MAX_CLASSES, Labels, painted_classes
-from brushwork.training import RowsAt
+from brushwork.training import RowsOf
 
 Examples = tuple[tuple[Image, Labels], ...]
 
@@ -63,7 +63,7 @@ class Answer:
     classes: tuple[int, ...] = ()
 
 
-def answer(asked: Asked, *, rows_at: RowsAt = training.rows_at, threads: int | None = None) -> Answer:
+def answer(asked: Asked, *, rows_of: RowsOf | None = None, threads: int | None = None) -> Answer:
     """Train as training.train does, on the painted classes only. Raises InputError as it does."""
     recipe = asked.recipe or Recipe()
     ids, names, examples = renumbered(asked.examples, asked.classes)
@@ -76,7 +76,7 @@ def answer(asked: Asked, *, rows_at: RowsAt = training.rows_at, threads: int | N
         channels=recipe.channels,
         priors=recipe.priors,
         threads=threads,
-        rows_at=rows_at,
+        rows_of=rows_of,
     )
     return Answer(asked.generation, training.fit(prepared, recipe.estimator, seed=recipe.seed), ids)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from brushwork.blocks import Region
 from brushwork.features import FeatureSet
 from brushwork.image import Image
-from brushwork.priors import CELL_EDGE
-from brushwork.training import rows_at
+from brushwork.labels import Labels
+from brushwork.training import rows_at, rows_of
 
 # Maps that one thread makes faster than this are made anew. In 2D (preset "all": 4 GB/s) keeping them would save less than half of
 # a prediction and fill the memory with one view; a plane of a stack, which needs a slab around it, is made at 0.15 GB/s.
@@ -30,12 +30,10 @@ class MapsKey(NamedTuple):
 
 
 class RowsKey(NamedTuple):
-    """Whose rows: numbers of the image and of the resolved features, frame and cell (see training)."""
+    """Whose rows: numbers of the image and of the resolved features."""
 
     image: int
     features: int
-    t: int
-    cell: tuple[int, ...]
 
 
 Key = MapsKey | RowsKey
@@ -142,7 +140,7 @@ class FeatureCache:
         return found[1] if found and found[0] is image else None
 
     def _number_of(self, features: FeatureSet) -> int:
-        """Equal sets have equal numbers; hashing the set for every cell of rows would cost more than the look-up."""
+        """Equal sets have equal numbers; hashing the set each time would cost more than the look-up."""
         last, number = self._last_features
         if last is not features:
             with self._lock:
@@ -158,32 +156,46 @@ class FeatureCache:
 
     # -- rows ----------------------------------------------------------------------------------------------------------------
 
-    def rows_at(self, image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
-        """training.rows_at for different positions (n, ndim) of one cell; only rows that are not kept are computed."""
+    def rows_of(
+        self,
+        image: Image,
+        features: FeatureSet,
+        labels: Labels,
+        *,
+        threads: int | None = None,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> NDArray[np.float32]:
+        """training.rows_of for labels that paint no pixel twice; only rows that are not kept are computed.
+
+        go_on : called between cells, may raise to stop.
+        """
         number = self._number(image)
         if number is None:
-            return rows_at(image, features, t, at)
-        cell = tuple((at[0] // CELL_EDGE[len(image.shape)]).tolist())
-        key = RowsKey(number, self._number_of(features), t, cell)
-        where = np.ravel_multi_index(tuple(at.T), image.shape)
-        found = self.rows.get(key)
-        kept_where, rows = found or (np.zeros(0, np.int64), np.zeros((0, features.n_maps), np.float32))
-        is_missing = ~_are_in(where, kept_where)
+            return rows_of(image, features, labels, threads=threads)
+        key = RowsKey(number, self._number_of(features))
+
+        def made(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
+            go_on()
+            return self._made_rows(key, image, features, t, at)
+
+        where = np.ravel_multi_index((labels.frames, *labels.positions.T), (image.n_frames, *image.shape))
+        table = RowTable(*(self.rows.get(key) or RowTable.blank(features.n_maps)))
+        is_missing = ~_are_in(where, table.where)
         if is_missing.any():
-            made = self._made_rows(key, image, features, at[is_missing])
-            kept_where = np.concatenate([kept_where, where[is_missing]])
-            order = np.argsort(kept_where)
-            kept_where, rows = kept_where[order], np.concatenate([rows, made])[order]
-            self._keep(self.rows, key, (kept_where, rows))
-        return rows[np.searchsorted(kept_where, where)]
+            new = rows_of(image, features, labels.chosen(is_missing), threads=threads, rows_at=made)
+            if not self.rows.fits(2 * (table.rows.nbytes + new.nbytes)):
+                table = table.only(where)  # what is asked for now is what counts
+            table = table.grown(where[is_missing], new)
+            self._keep(self.rows, key, table)
+        return table.rows[table.slots[np.searchsorted(table.where, where)]]
 
     def _made_rows(
-        self, whose: RowsKey, image: Image, features: FeatureSet, at: NDArray[np.int64]
+        self, whose: RowsKey, image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Rows from kept maps where these cover a position, else computed."""
         rows = np.empty((len(at), features.n_maps), np.float32)
         is_missing = np.ones(len(at), bool)
-        for key in self._maps_near(whose, at):
+        for key in self._maps_near(whose, t, at):
             inside = is_missing & ((at >= key.region.start) & (at < key.region.stop)).all(1)
             found = self.maps.get(key)
             if found is not None and inside.any():
@@ -191,13 +203,13 @@ class FeatureCache:
                 rows[inside] = found[0].reshape(features.n_maps, -1)[:, index].T
                 is_missing &= ~inside
         if is_missing.any():
-            rows[is_missing] = rows_at(image, features, whose.t, at[is_missing])
+            rows[is_missing] = rows_at(image, features, t, at[is_missing])
         return rows
 
-    def _maps_near(self, whose: RowsKey, at: NDArray[np.int64]) -> list[MapsKey]:
+    def _maps_near(self, whose: RowsKey, t: int, at: NDArray[np.int64]) -> list[MapsKey]:
         """Kept maps whose region may hold one of the positions."""
         low, high = at.min(0), at.max(0)
-        mine = [k for k in self.maps.keys() if isinstance(k, MapsKey) and k[:2] == whose[:2] and k.region.t == whose.t]  # noqa: SIM118
+        mine = [k for k in self.maps.keys() if isinstance(k, MapsKey) and k[:2] == whose and k.region.t == t]  # noqa: SIM118
         return [k for k in mine if (low < k.region.stop).all() and (high >= k.region.start).all()]
 
     # -- maps ----------------------------------------------------------------------------------------------------------------
@@ -233,6 +245,39 @@ class FeatureCache:
         if speed < WORTH_KEEPING:
             self._keep(self.maps, key, (maps,), firm)
         return maps
+
+
+class RowTable(NamedTuple):
+    """Rows by where their pixels are: a value, though tables that grow from each other share a buffer of rows.
+
+    where : (n,) int64, sorted. slots : (n,) int64, the row of each. rows : (capacity, n_maps); the first n are in use.
+    """
+
+    where: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    rows: NDArray[np.float32]
+
+    @staticmethod
+    def blank(n_maps: int) -> "RowTable":
+        return RowTable(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, n_maps), np.float32))
+
+    def grown(self, where: NDArray[np.int64], rows: NDArray[np.float32]) -> "RowTable":
+        """With further rows; those there are stay where they lie, unless the buffer is full."""
+        n, more = len(self.where), len(where)
+        buffer = self.rows
+        if n + more > len(buffer):
+            buffer = np.empty((2 * (n + more), buffer.shape[1]), np.float32)
+            buffer[:n] = self.rows[:n]
+        buffer[n : n + more] = rows
+        at = np.concatenate([self.where, where])
+        order = np.argsort(at, kind="stable")
+        return RowTable(at[order], np.concatenate([self.slots, np.arange(n, n + more)])[order], buffer)
+
+    def only(self, where: NDArray[np.int64]) -> "RowTable":
+        """Of these pixels only."""
+        mine = np.isin(self.where, where)
+        blank = RowTable.blank(self.rows.shape[1])
+        return blank.grown(self.where[mine], self.rows[self.slots[mine]])
 
 
 def _are_in(values: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from brushwork.estimators.symmetric_forest import encode_columns, fit_knots
 from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.priors import CELL_EDGE
-from brushwork.training import RowsAt, TrainingRows, rows_at
+from brushwork.training import TrainingRows, rows_at
 
 MOST_BOXES = {2: 64, 3: 8}  # of all images together
 MOST_BYTES = 1 << 27  # of all rows: fewer boxes where images have many channels
@@ -77,13 +77,12 @@ def candidates(
     *,
     within: Region | None = None,
     threads: int | None = None,
-    rows_at: RowsAt = rows_at,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Sample]:
     """What a place is chosen from: at most MOST_BOXES boxes, dealt to the images in turn; the same for the same images.
 
     images : by id. features : resolved. within : look nowhere else (what is in view; of one image).
-    rows_at : where the rows of a box come from; who paints keeps them. stop : asked before every box; what is there is returned.
+    stop : asked before every box; what is there is returned.
     Boxes with NaN or infinite pixels are left out; raises InputError where no other is left.
     """
     failures: list[InputError] = []

@@ -10,6 +10,7 @@ Source: Saerens, Latinne & Decaestecker 2002, Adjusting the outputs of a classif
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,20 +65,26 @@ def _shuffled(cell: tuple[int, ...]) -> bytes:
 
 
 def _lattice(labels: Labels, cells: Sequence[tuple[int, ...]]) -> Labels:
-    edge, ndim = CELL_EDGE[len(labels.shape)], len(labels.shape)
-    parts = [np.zeros((0, 1 + ndim), np.int64)]
-    for frame, *cell in cells:
-        lines = []
-        for c, n in zip(cell, labels.shape):
-            start, stop = c * edge, min((c + 1) * edge, n)
-            lines.append(np.arange(start + min(STEP, stop - start) // 2, stop, STEP))
-        grid = np.stack(np.meshgrid([frame], *lines, indexing="ij"), -1)
-        parts.append(grid.reshape(-1, 1 + ndim))
+    parts = [np.zeros((0, 1 + len(labels.shape)), np.int64), *(_lattice_in(cell, labels.shape) for cell in cells)]
     coords = np.concatenate(parts)
     nothing = np.zeros(len(coords))
     return Labels(
         labels.shape, coords if labels.has_time else coords[:, 1:], nothing.astype(np.uint8), nothing.astype(np.int32)
     )
+
+
+@lru_cache(maxsize=256)
+def _lattice_in(frame_and_cell: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """(n, 1 + ndim) frame and position of the samples in a cell of an image of `shape`."""
+    frame, *cell = frame_and_cell
+    edge = CELL_EDGE[len(shape)]
+    lines = []
+    for c, n in zip(cell, shape):
+        start, stop = c * edge, min((c + 1) * edge, n)
+        lines.append(np.arange(start + min(STEP, stop - start) // 2, stop, STEP))
+    lattice = np.stack(np.meshgrid([frame], *lines, indexing="ij"), -1).reshape(-1, 1 + len(shape))
+    lattice.setflags(write=False)
+    return lattice
 
 
 def weights(painted: NDArray[np.floating], in_image: NDArray[np.floating]) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from brushwork.estimators import estimator as estimator_named
 from brushwork.image import Image
 from brushwork.labels import Labels
 from brushwork.priors import cells_of, reweigh
-from brushwork.training import Prepared, RowsAt, TrainingRows, rows_at, training_rows
+from brushwork.training import Prepared, TrainingRows, training_rows
 
 LEAST_STROKES = 4  # of a class, below which nothing is claimed
 LEAST_IMAGES = 3  # with strokes, from which whole images are left out
@@ -143,13 +143,12 @@ def checked(
     examples: Mapping[str, tuple[Image, Labels]],
     *,
     threads: int | None = None,
-    rows_at: RowsAt = rows_at,
     stop: Callable[[], bool] = lambda: False,
 ) -> Quality | None:
     """How well a classifier agrees with strokes that are for checking only.
 
     examples : (image, labels) by the image's id; labels are 1, 2, ... in the order of the model's classes, and none of them was
-    trained on. rows_at : where the rows of a cell come from. stop : asked before and after rows are computed; where it says yes,
+    trained on. stop : asked before and after rows are computed; where it says yes,
     the answer is None.
     Raises InputError where a label is none of the model's classes.
     """
@@ -162,7 +161,7 @@ def checked(
             )
     if stop():
         return None
-    table = training_rows(list(examples.values()), model.features, threads=threads, rows_at=rows_at)
+    table = training_rows(list(examples.values()), model.features, threads=threads)
     if stop():
         return None
     probabilities = model.probabilities(np.ascontiguousarray(table.rows.T))

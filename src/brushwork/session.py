@@ -249,13 +249,11 @@ class Session:
     # -- the steps -------------------------------------------------------------------------------------------------------------
 
     def _train(self, asked: Asked) -> None:
-        def rows_at(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
-            self._check(asked)
-            return self._cache.rows_at(image, features, t, at)
+        rows_of = partial(self._cache.rows_of, threads=self._workers.n, go_on=partial(self._check, asked))
 
         self._say("training")
         try:
-            answered = answer(asked, rows_at=rows_at, threads=self._workers.n)
+            answered = answer(asked, rows_of=rows_of, threads=self._workers.n)
         finally:
             with self._changed:
                 if self._asked is asked:

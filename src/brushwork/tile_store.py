@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.blocks import Region, grid
+from brushwork.kernels.display import draw
 
 EDGE = 512  # pixels; of a tile whose features are filtered in 2D
-UNIT = (
-    64  # pixels; of what is predicted beyond the view there. Whole tiles are twice the work for a view of a megapixel
-)
+UNIT = 64  # pixels; of what is predicted beyond the view there. Whole tiles are twice the work for a megapixel
 EDGE_3D = 256  # of a plane that needs the planes around it
 MOST_TILES = 64  # in view at once; beyond, the user has to zoom in
 SEGMENTATION, UNCERTAINTY = "segmentation", "uncertainty"
@@ -82,15 +81,12 @@ class Answer:
     @staticmethod
     def of(region: Region, generation: int, classes: Sequence[int], probabilities: NDArray[np.float32]) -> "Answer":
         """From (n_classes, *spatial) probabilities; ties go to the first class, as everywhere."""
-        top = np.partition(probabilities, -2, axis=0)[-2:]
-        return Answer(
-            region,
-            generation,
-            tuple(classes),
-            np.asarray(classes, np.uint8)[probabilities.argmax(0)],
-            np.rint((1 - (top[1] - top[0])) * 255).astype(np.uint8),
-            np.rint(probabilities * 255).astype(np.uint8),
-        )
+        n_classes, shape = len(probabilities), probabilities.shape[1:]
+        segmentation, uncertainty = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+        scaled = np.empty(probabilities.shape, np.uint8)
+        flat = np.ascontiguousarray(probabilities).reshape(n_classes, -1)
+        draw(flat, np.asarray(classes, np.uint8), segmentation.ravel(), uncertainty.ravel(), scaled.reshape(n_classes, -1))
+        return Answer(region, generation, tuple(classes), segmentation, uncertainty, scaled)
 
     @property
     def n_bytes(self) -> int:

@@ -92,9 +92,10 @@ def halo(requests: Requests) -> tuple[int, ...]:
     return tuple(np.max([_reach(r) for r in requests], axis=0).tolist())
 
 
-def _reach(request: Request) -> list[int]:
-    lengths = [len(presmoothing(s)) - 1 + FAMILIES[request.family].reach(s) for s in request.sigmas]
-    return [0, *lengths[1:]] if request.per_section and len(lengths) == 3 else lengths
+@lru_cache(maxsize=1024)  # asked for every block, by requests that are the same each time
+def _reach(request: Request) -> tuple[int, ...]:
+    lengths = tuple(len(presmoothing(s)) - 1 + FAMILIES[request.family].reach(s) for s in request.sigmas)
+    return (0, *lengths[1:]) if request.per_section and len(lengths) == 3 else lengths
 
 
 def tiles(requests: Requests, image: Image, block: Block) -> Iterator[tuple[Region, NDArray[np.float32]]]:

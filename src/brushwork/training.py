@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from brushwork.labels import MAX_CLASSES, Labels, painted_classes
 from brushwork.priors import cells_of
 
 log = logging.getLogger("brushwork")
-PARTS_PER_THREAD = 4
 # Blue background, orange foreground, then further hues that stay apart for colour-blind eyes (Okabe & Ito 2008).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
@@ -42,9 +42,8 @@ class TrainingRows:
 
 
 Examples = Sequence[tuple[Image, Labels]]
-
-
 RowsAt = Callable[[Image, FeatureSet, int, NDArray[np.int64]], NDArray[np.float32]]
+RowsOf = Callable[[Image, FeatureSet, Labels], NDArray[np.float32]]
 
 
 def rows_at(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -58,20 +57,43 @@ def rows_at(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -
     return rows
 
 
+def rows_of(
+    image: Image, features: FeatureSet, labels: Labels, *, threads: int | None = None, rows_at: RowsAt = rows_at
+) -> NDArray[np.float32]:
+    """(n, n_maps) at the pixels of some labels, cell by cell in threads. rows_at : where the rows of a cell come from."""
+    cell_of = cells_of(labels)
+    order = np.argsort(cell_of, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(cell_of[order])) + 1) if len(labels) else []
+    rows = np.empty((len(labels), features.n_maps), np.float32)
+
+    def fill(cell: int) -> None:
+        mine = members[cell]
+        rows[mine] = rows_at(image, features, int(labels.frames[mine[0]]), labels.positions[mine])
+
+    if len(members) == 1:
+        fill(0)
+    else:
+        for _ in run_over(fill, range(len(members)), threads=threads):
+            pass
+    return rows
+
+
 def training_rows(
-    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_at: RowsAt = rows_at
+    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_of: RowsOf | None = None
 ) -> TrainingRows:
     """Feature rows at all painted pixels, in the order of images, then of cells, then of pixels.
 
-    rows_at : where the rows of a cell come from; who paints keeps the rows of earlier strokes.
+    rows_of : where rows come from; who paints keeps the rows of earlier strokes.
     """
+    compute = rows_of or _computed(threads)
     parts, first_stroke = [], 0
     for i, (image, labels) in enumerate(examples):
-        for rows, chosen in _rows_of(image, labels, features, threads, rows_at):
-            n = len(chosen)
-            strokes = chosen.strokes.astype(np.int64) + first_stroke
-            parts.append(TrainingRows(rows, chosen.classes.astype(np.int64) - 1, strokes, np.full(n, i)))
-        first_stroke += int(labels.strokes.max()) + 1 if len(labels) else 0
+        _check_labels(image, labels)
+        if len(labels):
+            ordered = labels.chosen(np.argsort(cells_of(labels), kind="stable"))
+            classes, strokes = ordered.classes.astype(np.int64) - 1, ordered.strokes.astype(np.int64) + first_stroke
+            parts.append(TrainingRows(compute(image, features, ordered), classes, strokes, np.full(len(labels), i)))
+            first_stroke += int(labels.strokes.max()) + 1
     if not parts:
         return TrainingRows(np.zeros((0, features.n_maps), np.float32), *(np.zeros(0, np.int64) for _ in range(3)))
     fields = ("rows", "y", "strokes", "images")
@@ -79,23 +101,20 @@ def training_rows(
 
 
 def rows_around(
-    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_at: RowsAt = rows_at
+    examples: Examples, features: FeatureSet, *, threads: int | None = None, rows_of: RowsOf | None = None
 ) -> NDArray[np.float32]:
     """(n, n_maps) rows at a sample of pixels around the strokes (priors.around); without NaN and infinity."""
+    compute = rows_of or _computed(threads)
     sampled = class_priors.around([labels for _, labels in examples])
-    parts = [
-        rows
-        for (image, _), sample in zip(examples, sampled)
-        for rows, _ in _rows_of(image, sample, features, threads, rows_at)
-    ]
-    rows = np.concatenate(parts)
+    rows = np.concatenate([compute(image, features, sample) for (image, _), sample in zip(examples, sampled)])
     return rows[np.isfinite(rows).all(1)]
 
 
-def _rows_of(
-    image: Image, labels: Labels, features: FeatureSet, threads: int | None, rows_at: RowsAt
-) -> list[tuple[NDArray[np.float32], Labels]]:
-    """(rows, labels) of every cell with painted pixels."""
+def _computed(threads: int | None) -> RowsOf:
+    return partial(rows_of, threads=threads)
+
+
+def _check_labels(image: Image, labels: Labels) -> None:
     if labels.shape != image.shape:
         raise InputError(f"labels of {labels.shape} cannot belong to {image.uri or 'an image'} of {image.shape}")
     if len(labels) and (labels.frames.max() >= image.n_frames or labels.has_time != (image.n_frames > 1)):
@@ -103,21 +122,6 @@ def _rows_of(
             f"{image.uri or 'the image'} has {image.n_frames} frame(s); its labels "
             f"{'go up to frame ' + str(labels.frames.max()) if labels.has_time else 'do not say which frame they are on'}"
         )
-    if not len(labels):
-        return []
-    cell_of = cells_of(labels)
-    order = np.argsort(cell_of, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(cell_of[order])) + 1)
-
-    def some(part: range) -> list[tuple[NDArray[np.float32], Labels]]:
-        chosen = [labels.chosen(members[i]) for i in part]
-        return [(rows_at(image, features, int(c.frames[0]), c.positions), c) for c in chosen]
-
-    # Rows that are kept from earlier strokes come at once: cells are handed to threads several at a time.
-    together = -(-len(members) // (PARTS_PER_THREAD * thread_count(threads)))
-    parts = [range(i, min(i + together, len(members))) for i in range(0, len(members), together)]
-    done = {part.start: result for part, result in run_over(some, parts, threads=threads)}
-    return [pair for start in sorted(done) for pair in done[start]]
 
 
 def train(
@@ -179,7 +183,7 @@ def prepare(
     channels: Sequence[int | str] | None = None,
     priors: str = "image",
     threads: int | None = None,
-    rows_at: RowsAt = rows_at,
+    rows_of: RowsOf | None = None,
 ) -> Prepared:
     """Check examples and compute their feature rows; see `train` and `training_rows`."""
     class_priors.check(priors)
@@ -205,8 +209,8 @@ def prepare(
     notes = _notes(asked, features, min((image for image, _ in examples), key=lambda i: min(i.shape)))
     for note in notes:
         log.info(note)
-    table = training_rows(examples, features, threads=threads, rows_at=rows_at)
-    around = rows_around(examples, features, threads=threads, rows_at=rows_at) if priors == "image" else None
+    table = training_rows(examples, features, threads=threads, rows_of=rows_of)
+    around = rows_around(examples, features, threads=threads, rows_of=rows_of) if priors == "image" else None
     return Prepared(
         table, around, features, names, first, tuple(image.uri for image, _ in examples), thread_count(threads), notes
     )
