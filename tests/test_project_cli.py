@@ -133,6 +133,84 @@ def test_a_window_that_cannot_be_opened_says_what_is_missing(tmp_path, monkeypat
         projects.open_([str(tmp_path / "a.tif")])
 
 
+def test_where_the_project_of_an_address_is_kept_is_told(tmp_path, monkeypatch, capsys):
+    import brushwork.cli.projects as projects
+
+    start = pytest.importorskip("brushwork.napari.start")
+    opened = []
+    monkeypatch.setattr(start, "run", lambda *given, **how: opened.append(given))
+    monkeypatch.chdir(tmp_path)
+    address = "https://a.org/data/brain.ome.zarr"
+    projects.open_([address])
+    assert opened == [(tmp_path / "brain.brushwork", [address])]
+    assert str(tmp_path / "brain.brushwork") in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A project of four images a to d in "old"; a, b and c have moved to "new", d is gone."""
+    for i, name in enumerate("abcde"):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        np.save(tmp_path / "old" / f"{name}.npy", two_tone((40, 50), i)[0].clip(0, 255).astype(np.uint8))
+    with Project.create(tmp_path / "study.brushwork") as project:
+        for name in "abcd":
+            project.add_image(tmp_path / "old" / f"{name}.npy")
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "new" / "d.npy").unlink()
+    return tmp_path
+
+
+def test_images_that_moved_are_found_from_one_of_them(moved):
+    (moved / "new" / "b.npy").rename(moved / "new" / "renamed.npy")
+    done = brushwork(moved, "relink", "study.brushwork", "new/renamed.npy")
+    assert done.returncode == 0, done.stderr
+    new, old = moved / "new", moved / "old"
+    told = [f"found: {new / 'renamed.npy'}", f"found: {new / 'a.npy'}", f"found: {new / 'c.npy'}"]
+    assert done.stdout.splitlines() == [*told, f"still missing: {old / 'd.npy'}"]
+    with Project.open(moved / "study.brushwork") as project:
+        names = ("a", "renamed", "c")
+        assert [project.image(e.id).uri for e in project.document.images[:3]] == [f"{new}/{n}.npy" for n in names]
+
+
+def test_another_image_is_refused_with_what_can_be_done(moved):
+    done = brushwork(moved, "relink", "study.brushwork", "new/e.npy")
+    assert done.returncode == 2
+    told = done.stderr.replace("\n", " ")
+    assert "brushwork: e.npy is not a.npy or b.npy or c.npy or d.npy" in told
+    assert "brushwork open new/e.npy -p study.brushwork" in told
+    done = brushwork(moved, "relink", "study.brushwork", "new/a.npy", "--image", "b.npy")
+    assert done.returncode == 2
+    assert "a.npy is not b.npy" in done.stderr.replace("\n", " ")
+    with Project.open(moved / "study.brushwork") as project:
+        assert [e.path for e in project.document.images] == [f"../old/{n}.npy" for n in "abcd"]
+
+
+def test_an_image_to_relink_is_named(moved):
+    for name, called in (("b", "b.npy"), ("a", "../old/a.npy"), ("c", str(moved / "old" / "c.npy"))):
+        project = shutil.copytree(moved / "study.brushwork", moved / f"{name}.brushwork")
+        done = brushwork(moved, "relink", project.name, f"new/{name}.npy", "--image", called)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"found: {moved / 'new' / name}.npy")
+    done = brushwork(moved, "relink", "study.brushwork", "new/b.npy", "--image", "x.npy")
+    assert done.returncode == 2
+    assert "unknown image 'x.npy'" in done.stderr
+    done = brushwork(moved, "relink", "study.brushwork", "nowhere.npy")
+    assert done.returncode == 2
+    assert "nowhere.npy does not exist" in done.stderr.replace("\n", " ")
+
+
+def test_where_nothing_is_missing_an_image_has_to_be_named(painted, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(painted, folder)
+    shutil.copy(folder / "a.tif", folder / "copy.tif")
+    done = brushwork(folder, "relink", "study.brushwork", "copy.tif")
+    assert done.returncode == 2
+    assert "--image" in done.stderr
+    done = brushwork(folder, "relink", "study.brushwork", "copy.tif", "--image", "a.tif")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"found: {folder / 'copy.tif'}"
+
+
 def test_a_project_that_is_not_there_is_told(tmp_path):
     done = brushwork(tmp_path, "open", "nothing.brushwork")
     assert done.returncode == 2

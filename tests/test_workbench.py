@@ -6,7 +6,7 @@ import pytest
 from brushwork.blocks import Region, whole
 from brushwork.errors import InputError
 from brushwork.labels import from_array
-from brushwork.project import Project
+from brushwork.project import ImageMissing, Project
 from brushwork.tile_store import SEGMENTATION
 from brushwork.workbench import Workbench
 from painting import strokes_on, two_tone
@@ -162,7 +162,7 @@ def test_live_off_waits(bench):
     assert not bench.seen().any()
     bench.update_once()
     bench.until(lambda: bench.seen().all())
-    fresh, pixels = bench.fresh_model(), bench.image.read(whole(SHAPE))[0]
+    fresh, pixels = bench.learn().model, bench.image.read(whole(SHAPE))[0]
     np.testing.assert_array_equal(fresh.predict_array(pixels), bench.model.predict_array(pixels))
 
 
@@ -176,7 +176,7 @@ def test_strokes_for_checking_are_not_learnt(bench):
     assert len(bench.labels(check=True)) == 50
 
 
-def test_another_recipe_predicts_anew(bench):
+def test_another_recipe_predicts_anew(bench, monkeypatch):
     paint(bench)
     bench.until_ready()
     model = bench.model
@@ -186,6 +186,9 @@ def test_another_recipe_predicts_anew(bench):
     assert bench.model.features.n_maps == 2
     view, maps = bench.map_in_view("gaussian", 1.0)
     assert maps.shape == (1, *view.shape)
+    monkeypatch.setattr("brushwork.workbench.MOST_MAPPED", view.size - 1)
+    with pytest.raises(InputError, match="zoom in"):
+        bench.map_in_view("gaussian", 1.0)
 
 
 def test_a_missing_image_is_told_and_the_others_stay(bench, tmp_path):
@@ -266,6 +269,78 @@ def test_taking_over_leaves_strokes_for_checking(bench):
     bench.until_ready()
     bench.accept(whole(SHAPE))
     assert len(bench.labels(check=True)) == 50
+
+
+def test_without_an_image_in_front_everything_says_so_and_the_first_found_is_shown(bench, tmp_path):
+    paint(bench)
+    bench.project.close()
+    for i in range(2):
+        (tmp_path / f"{i}.npy").rename(tmp_path / f"moved{i}.npy")
+    again = Bench(Project.open(tmp_path / "p.brushwork"))
+    try:
+        assert again.image_id == ""
+        assert len(again.lost) == 2
+        assert again.counts()[1][0] > 0
+        again.look(whole(SHAPE))
+        for action in (again.undo, again.redo, again.labels, lambda: again.paint(np.zeros((1, 2), int), 1)):
+            with pytest.raises(InputError, match="image"):
+                action()
+        for by in (1, -1):
+            with pytest.raises(ImageMissing):
+                again.step_image(by)
+        again.add_image(str(tmp_path / "moved1.npy"))
+        assert again.image_id == again.project.document.images[1].id
+        assert again.add_image(str(tmp_path / "moved0.npy")).id == again.image_id, "its strokes are learnt from again"
+        assert not again.lost
+        again.look(whole(SHAPE))
+        again.until_ready()
+        assert not again.failures
+    finally:
+        again.close()
+
+
+def test_an_image_that_was_put_back_is_shown_and_learnt_from(bench, tmp_path):
+    paint(bench)
+    bench.project.close()
+    file = (tmp_path / "0.npy").rename(tmp_path / "away.npy")
+    again = Bench(Project.open(tmp_path / "p.brushwork"))
+    try:
+        again.look(whole(SHAPE))
+        first = again.project.document.images[0].id
+        assert again.image_id != first
+        file.rename(tmp_path / "0.npy")
+        again.show_image(first)
+        assert not again.lost
+        again.look(whole(SHAPE))
+        again.until_ready()
+    finally:
+        again.close()
+
+
+def test_a_state_from_before_the_first_image_or_task_is_gone_back_to(tmp_path):
+    np.save(tmp_path / "a.npy", two_tone(SHAPE, 0)[0])
+    with Project.create(tmp_path / "p.brushwork") as project:
+        bare = project.snapshot()
+        project.add_image(tmp_path / "a.npy")
+        project.add_task("cells")
+        project.add_class("cells", "out")
+        project.add_class("cells", "in")
+    bench = Bench(Project.open(tmp_path / "p.brushwork"))
+    try:
+        paint(bench)
+        bench.look(whole(SHAPE))
+        bench.until_ready()
+        bench.restore(bare)
+        assert (bench.image_id, bench.task_name) == ("", "cells")
+        assert [c.name for c in bench.classes] == ["out", "in"]
+        bench.until(lambda: bench.model is None)
+        bench.restore(bench.project.history()[0])
+        assert bench.image_id
+        bench.look(whole(SHAPE))
+        bench.until_ready()
+        assert not bench.failures
+    finally:
+        bench.close()
 
 
 def test_a_lost_image_is_left_out_of_everything(bench, tmp_path):

@@ -1,6 +1,6 @@
 """What can be said of a task's strokes, aside: how good the model is, where to paint next, which features suffice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from brushwork.blocks import Region
 from brushwork.classifier import Classifier
 from brushwork.document import Task
 from brushwork.errors import InputError
+from brushwork.explain import Explanation, explain
 from brushwork.features import selection
 from brushwork.image import Image, n_channels
 from brushwork.labels import Labels
@@ -51,6 +52,10 @@ class Snapshot:
         task = self.task
         return prepare(examples, task.features, classes=names, channels=task.channels, priors=task.priors)
 
+    def examples(self) -> list[tuple[Image, Labels]]:
+        """The images with what is learnt from them, classes numbered as the model's; in the order of `learnt`."""
+        return self._numbered[2]
+
     def fit(self, prepared: Prepared) -> Classifier:
         return fit(prepared, self.task.estimator, seed=self.task.seed)
 
@@ -70,7 +75,7 @@ class Advisor:
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._measuring, self._finding = Aside(failed), Aside(failed)
+        self._measuring, self._finding, self._explaining = Aside(failed), Aside(failed), Aside(failed)
         self._visited: list[Place] = []
 
     def measure(self, now: Snapshot, done: Callable[[Measured], None]) -> None:
@@ -107,6 +112,17 @@ class Advisor:
 
         self._finding.run(work, done)
 
+    def explain(self, now: Snapshot, image: Image, at: Sequence[int], done: Callable[[Explanation], None]) -> None:
+        """Why a pixel is predicted as it is; the examples of the answer are numbered as `now.learnt`."""
+
+        def work(stop: Stop) -> Explanation:
+            prepared = now.prepared()
+            if prepared is None:
+                raise InputError("paint two classes first; then a prediction can be explained")
+            return explain(now.fit(prepared), image, at, now.examples(), prepared.table)
+
+        self._explaining.run(work, done)
+
     def suggest(self, now: Snapshot, done: Callable[[str, str], None]) -> None:
         """A smaller set of features that is as good on strokes left out: (task, selection)."""
 
@@ -119,11 +135,14 @@ class Advisor:
 
         self._finding.run(work, lambda found: done(now.task.name, found))
 
+    def stop_measuring(self) -> None:
+        self._measuring.stop()
+
     def stop(self) -> None:
         """What is under way is of no use any more."""
-        for aside in (self._measuring, self._finding):
+        for aside in (self._measuring, self._finding, self._explaining):
             aside.stop()
 
     def close(self) -> None:
-        for aside in (self._measuring, self._finding):
+        for aside in (self._measuring, self._finding, self._explaining):
             aside.close()

@@ -5,7 +5,7 @@ first; the order of the axes in the file is settled here and nowhere else.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +68,7 @@ class ArrayImage:
     """An Image over anything that can be sliced; nothing is read before `read`.
 
     source : array with the axes `axes`, e.g. "tczyx", "yxc"; y and x are needed, z, c and t may be absent.
+    coarser : opens the coarser levels that are stored beside it, finest first; they are only looked at.
     """
 
     source: Sliceable = field(repr=False)
@@ -75,6 +76,7 @@ class ArrayImage:
     uri: str = ""
     channel_names: tuple[str, ...] = ()
     pixel_size: tuple[float, ...] | None = None
+    coarser: Callable[[], tuple["ArrayImage", ...]] = field(default=tuple, repr=False)
 
     def __post_init__(self) -> None:
         check_axes(self.axes, len(self.source.shape), self.uri)
@@ -180,6 +182,37 @@ def as_image(
             raise InputError(f"an array with {array.ndim} axes was given; say what they are, e.g. axes='czyx'")
         axes = SPATIAL[-array.ndim :]
     return ArrayImage(array, axes, uri, pixel_size=tuple(pixel_size) if pixel_size is not None else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """An array from `start` on, of `shape`; nothing is read before it is sliced."""
+
+    source: Sliceable
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        return self.source.dtype
+
+    @property
+    def by_plane(self) -> bool:
+        return getattr(self.source, "by_plane", False)
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> Any:
+        spans = [(range(n)[k], a) for k, a, n in zip(key, self.start, self.shape)]
+        return self.source[
+            tuple(slice(r.start + a, r.stop + a, r.step) if isinstance(r, range) else r + a for r, a in spans)
+        ]
+
+
+def cut_out(image: ArrayImage, region: Region) -> ArrayImage:
+    """The part of an image that lies in a box, in all frames and channels."""
+    box = dict(zip(image.spatial_axes, zip(region.start, region.stop)))
+    spans = [box.get(a, (0, n)) for a, n in zip(image.axes, image.source.shape)]
+    part = _Part(image.source, tuple(a for a, _ in spans), tuple(b - a for a, b in spans))
+    return ArrayImage(part, image.axes, image.uri, image.channel_names, image.pixel_size)
 
 
 def is_anisotropic(pixel_size: tuple[float, ...] | None) -> bool:

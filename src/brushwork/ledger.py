@@ -16,6 +16,7 @@ from brushwork.io.aside import FULL, told, write_error
 from brushwork.io.locks import locked
 from brushwork.journal import Journal, Record, name_aside
 from brushwork.project_folder import Point
+from brushwork.project_suffix import SUFFIX
 
 MANY_RECORDS = 1000  # from which closing makes a snapshot, so that opening stays quick
 Failed = Callable[[Exception], None]
@@ -46,7 +47,7 @@ class Ledger:
         failed : is told, from another thread, when changes cannot be written; they stay in memory and are tried again.
         Raises InputError where the folder is no project, or one of a newer version.
         """
-        is_new = not any(p.name != files.LOCK for p in folder.iterdir()) and folder.suffix == files.SUFFIX
+        is_new = not any(p.name != files.LOCK for p in folder.iterdir()) and folder.suffix == SUFFIX
         if not is_new and not files.is_project(folder):
             raise InputError(f"{folder} is not a project: it holds no {files.SUMMARY} and no {files.LOG}")
         n_known, wrong = (0, ()) if is_new else files.check_summary(folder)

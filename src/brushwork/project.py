@@ -7,7 +7,7 @@ is in the folder is said in project_folder.py, what a document is in document.py
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,17 +40,31 @@ from brushwork.ledger import Failed, Ledger
 from brushwork.packing import crops_of, whole_copies, zipped
 from brushwork.priors import check as check_priors
 from brushwork.project_folder import Point
-from brushwork.project_images import ImageMissing, ImageReplaced, Shelf
+from brushwork.project_images import UNSEEN, ImageMissing, ImageReplaced, Shelf
+from brushwork.project_suffix import SUFFIX
 from brushwork.strokes import ORIGINS, Stroke, checked_coords
 from brushwork.training import COLORS, Prepared, checked_color, fit, prepare
 
 __all__ = [
     "Document", "ImageEntry", "ImageMissing", "ImageReplaced", "ModelEntry", "PaintClass", "Point", "Project", "Stroke", "Task",
-    "applied",
+    "Trained", "applied",
 ]  # fmt: skip
 
 log = logging.getLogger("brushwork")
 Examples = list[tuple[Image, Labels]]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model before its accuracy is measured. task : as it was learnt from. prepared : what the model was fitted to."""
+
+    task: Task
+    prepared: Prepared = field(repr=False)
+    model: Classifier
+
+    def is_of(self, task: Task) -> bool:
+        """Whether a task still has the strokes, classes and settings that were learnt from."""
+        return replace(task, models=self.task.models, next_model=self.task.next_model) == self.task
 
 
 def _logged(error: Exception) -> None:
@@ -78,8 +92,8 @@ class Project:
         failed : is told, from another thread, when changes cannot be written; they stay in memory and are tried again.
         """
         folder = Path(folder).expanduser()
-        if folder.suffix != files.SUFFIX:
-            raise InputError(f"a project is a folder whose name ends with {files.SUFFIX}; {folder} was given")
+        if folder.suffix != SUFFIX:
+            raise InputError(f"a project is a folder whose name ends with {SUFFIX}; {folder} was given")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists already; open it, or choose another name")
         make_folder(folder)
@@ -97,7 +111,7 @@ class Project:
         folder = Path(folder).expanduser()
         if not folder.is_dir():
             hint = "; unpack the zip first" if folder.suffix == ".zip" else ""
-            raise InputError(f"{folder} is not a project: a project is a folder NAME{files.SUFFIX}{hint}")
+            raise InputError(f"{folder} is not a project: a project is a folder NAME{SUFFIX}{hint}")
         return Project(Ledger.open(folder, failed))
 
     @property
@@ -106,7 +120,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name.removesuffix(files.SUFFIX)
+        return self.folder.resolve().name.removesuffix(SUFFIX)
 
     @property
     def document(self) -> Document:
@@ -175,12 +189,22 @@ class Project:
             self._ledger.change("image-moved", {"image": entry.id, "path": entry.path})
         return self.document.image(entry.id)
 
+    def expect_image(self, entry: ImageEntry) -> ImageEntry:
+        """Add an image that is not at hand: it can be painted on, and opened once it is found (relink) in the size noted here."""
+        return self._ledger.change(
+            "image", {"image": asdict(replace(entry, id=f"{UNSEEN}-{1 + len(self.document.images)}"))}
+        ).images[-1]
+
     def image(self, entry_id: str) -> Image:
         """An image, opened when it is first asked for.
 
         Raises ImageMissing where it is not in its place, ImageReplaced where another image is there.
         """
         return self._images.image(self.document.image(entry_id))
+
+    def place(self, entry_id: str) -> str:
+        """Where an image is looked for: a full path, or an address."""
+        return self._images.place(self.document.image(entry_id))
 
     def relink(self, entry_id: str, path: str | Path) -> list[str]:
         """Point an image to its new place. Others that are missing are looked for beside it, as they lay beside it before.
@@ -346,8 +370,7 @@ class Project:
 
     def fit(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """A model of what is painted now; the project stays as it is. Raises InputError where there is nothing to learn."""
-        document = self.document
-        return self._fitted(document, document.task(task), threads)[1]
+        return self.learn(task, threads=threads).model
 
     def train(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """Train on a task's strokes, measure on strokes left out, and keep the model in models/.
@@ -355,17 +378,12 @@ class Project:
         Raises InputError where there is nothing to learn; a training that fails leaves the models there are as they are.
         """
         self._ledger.check_writable()
+        return self.keep(self.learn(task, threads=threads))
+
+    def learn(self, task: str = "", *, threads: int | None = None) -> Trained:
+        """Train on a task's strokes; the project stays as it is. Raises InputError where there is nothing to learn."""
         document = self.document
         there = document.task(task)
-        prepared, model = self._fitted(document, there, threads)
-        model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
-        measured = acc.held_out(prepared, there.estimator, seed=there.seed, class_weights=model.class_weights)
-        last = there.strokes[-1].id
-        model = acc.with_accuracy(model, measured).with_provenance(project=self.name, task=there.name, last_stroke=last)
-        self._keep(there, model, last, measured.balanced)
-        return model
-
-    def _fitted(self, document: Document, there: Task, threads: int | None) -> tuple[Prepared, Classifier]:
         examples, names, colors = self._training(document, there)
         if len(names) < 2:
             found = f"only {names[0]!r} is painted" if names else "nothing is painted"
@@ -375,7 +393,25 @@ class Project:
         prepared = prepare(
             examples, there.features, classes=names, channels=there.channels, priors=there.priors, threads=threads
         )
-        return prepared, fit(prepared, there.estimator, seed=there.seed, colors=colors)
+        return Trained(there, prepared, fit(prepared, there.estimator, seed=there.seed, colors=colors))
+
+    def keep(self, trained: Trained) -> Classifier:
+        """Measure on strokes left out what was learnt from this project, and keep the model in models/."""
+        self._ledger.check_writable()
+        there, model = trained.task, trained.model
+        model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
+        measured = acc.held_out(trained.prepared, there.estimator, seed=there.seed, class_weights=model.class_weights)
+        last = there.strokes[-1].id
+        model = acc.with_accuracy(model, measured).with_provenance(project=self.name, task=there.name, last_stroke=last)
+        self._keep(there, model, last, measured.balanced)
+        return model
+
+    def keep_imported(self, task: str, model: Classifier) -> None:
+        """Keep in models/ what another program learnt from what is painted now. Its accuracy is not known."""
+        self._ledger.check_writable()
+        there = self.document.task(task)
+        last = there.strokes[-1].id if there.strokes else 0
+        self._keep(there, model.with_provenance(task=there.name, last_stroke=last), last, float("nan"))
 
     def _keep(self, task: Task, model: Classifier, last_stroke: int, balanced: float) -> None:
         with self._ledger.changing:
@@ -425,4 +461,4 @@ class Project:
                 copy._ledger.change("restore", {"document": facts}, payload)
                 copy.snapshot()
 
-        return zipped(out, f"{self.name}{files.SUFFIX}", fill)
+        return zipped(out, f"{self.name}{SUFFIX}", fill)

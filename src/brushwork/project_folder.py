@@ -30,7 +30,6 @@ from brushwork.errors import InputError
 from brushwork.io.aside import written_aside
 from brushwork.journal import Record, frames, name_aside, read_records, sync_folder, write_records
 
-SUFFIX = ".brushwork"
 SUMMARY, LOG, LOCK = "project.json", "strokes.log", "lock"
 SNAPSHOTS, MODELS, IMAGES = "snapshots", "models", "images"
 KEPT_POINTS = 10

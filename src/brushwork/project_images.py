@@ -12,15 +12,19 @@ from brushwork.errors import InputError
 from brushwork.image import Image, n_channels
 from brushwork.io import open_image
 from brushwork.io.fingerprints import fingerprint, same_pixels
-from brushwork.io.places import copied, is_there, noted, opened_at
+from brushwork.io.places import copied, file_of, is_there, noted, opened_at
+from brushwork.io.wrong import missing
 from brushwork.project_folder import IMAGES
+
+UNSEEN = "unseen"  # begins the ids of images that another program told of, and that nobody has opened here yet
 
 
 class ImageMissing(InputError):
     """An image is not where the project last saw it. id : of its entry. path : where it was."""
 
     def __init__(self, entry_id: str, path: str) -> None:
-        super().__init__(f"{path} is not there any more; put it back, or say where it is now (relink)")
+        held = file_of(path)
+        super().__init__(f"{held.name} is not in {held.parent} any more; put it back, or say where it is now (relink)")
         self.id, self.path = entry_id, path
 
 
@@ -58,7 +62,7 @@ class Shelf:
             raise ImageMissing(entry.id, place)
         try:
             image = open_image(place, **entry.options)
-            is_same = fingerprint(image) == entry.id.partition("-")[0]
+            is_same = _is_of(entry, image)
         except InputError:
             if not is_there(place):  # it went away meanwhile
                 raise ImageMissing(entry.id, place) from None
@@ -93,7 +97,7 @@ class Shelf:
         """The entry at its new place, and the missing ones that lie to it as they did before."""
         path = os.path.expanduser(path)
         if not is_there(path):
-            raise ImageMissing(entry.id, os.path.abspath(path))
+            raise missing(Path(path))
         self._opened(entry, path)
         is_absolute = Path(entry.path).is_absolute()
         found = [replace(entry, path=noted(path, self.folder, absolute=is_absolute))]
@@ -124,6 +128,14 @@ def _relation(path: str, folder: str) -> str:
         return os.path.relpath(path, folder)
     except ValueError:  # another drive
         return os.path.basename(path)
+
+
+def _is_of(entry: ImageEntry, image: Image) -> bool:
+    """Whether an image is the one of an entry, by its content; by its size alone where its content was never seen."""
+    if entry.id.startswith(UNSEEN):
+        size = tuple(image.shape), image.n_frames, n_channels(image)
+        return size == (entry.shape, entry.n_frames, len(entry.channel_names))
+    return fingerprint(image) == entry.id.partition("-")[0]
 
 
 def entry_of(image: Image, path: str, options: Mapping[str, Any]) -> ImageEntry:

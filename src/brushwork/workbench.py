@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from brushwork.advice import Advisor, Measured, Snapshot
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
+from brushwork.explain import Explanation
 from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
 from brushwork.io import open_labels
 from brushwork.labels import Labels
 from brushwork.next_place import Place
-from brushwork.project import ImageEntry, ImageMissing, ImageReplaced, PaintClass, Point, Project, Stroke, Task
+from brushwork.overview import Overview
+from brushwork.project import ImageEntry, PaintClass, Point, Project, Stroke, Task, Trained
 from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, UNIT, Answer, TileStore, tiles_of_view
 
-Topic = Literal["tiles", "strokes", "classes", "images", "task", "status"]
+MOST_MAPPED = 1 << 24  # pixels of a view whose feature is shown
+
+Topic = Literal["pixels", "tiles", "strokes", "counts", "classes", "images", "task", "status"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ class Workbench:
         self.image_id = ""
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
-        # Images that are not where they were, by id; strokes on them wait.
-        self.lost: dict[str, ImageMissing | ImageReplaced] = {}
+        # Why images could not be opened, by id; strokes on them wait, until the image is shown, added or linked again.
+        self.lost: dict[str, InputError | RunError] = {}
         self._counted: tuple[Any, dict[int, tuple[int, int]]] = (None, {})
         self._advisor = Advisor(failed)
+        self._failed = failed
+        self._overview: Overview | None = None
         self._session = Session(self._answered, failed, tell=self._told, clear=self._withdrawn, threads=threads)
         self.generation = self._session.use(self._recipe())  # of what was asked last; Status tells which is answered
         self._show_first()
@@ -75,37 +81,51 @@ class Workbench:
 
     @property
     def entry(self) -> ImageEntry:
-        """The image in front."""
+        """The image in front; raises InputError where there is none: `image_id` is "" then."""
         if not self.image_id:
-            raise InputError("the project holds no image yet; open one")
+            raise InputError("there is no image to work on; add one, or find one that is gone")
         return self.project.document.image(self.image_id)
 
     @property
     def image(self) -> Image:
-        return self.project.image(self.image_id)
+        return self.project.image(self.entry.id)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Of all images alike; none before the first."""
+        images = self.project.document.images
+        return images[0].channel_names if images else ()
 
     @property
     def classes(self) -> tuple[PaintClass, ...]:
         return self.task.classes
 
     def _show_first(self) -> None:
-        """Put the first image in front that is where it was; raises what is wrong with the last where none is."""
-        entries = self.project.document.images
-        for entry in entries:
+        """Put the first image in front that can be opened; none where none can."""
+        self.image_id = ""
+        self._view = self.limit = None
+        for entry in self.project.document.images:
             if self._found(entry.id) is not None:
                 self.show_image(entry.id)
                 return
-        if entries:
-            self._session.close()
-            raise self.lost[entries[-1].id]
+        self.changed(Changed("images"))
 
     def _found(self, entry_id: str) -> Image | None:
-        """An image, or None where it is not where it was: then `lost` says why."""
+        """An image, or None where it cannot be opened: then `lost` says why, and it is not tried again."""
+        if entry_id in self.lost:
+            return None
         try:
             return self.project.image(entry_id)
-        except (ImageMissing, ImageReplaced) as error:
+        except (InputError, RunError) as error:
             self.lost[entry_id] = error
             return None
+
+    def add_image(self, path: str) -> ImageEntry:
+        """A further image, or a lost one at its new place; put in front where nothing is, or where it was lost."""
+        entry = self.project.add_image(path)
+        if not self.image_id or entry.id in self.lost:
+            self.show_image(entry.id)
+        return entry
 
     def relink(self, entry_id: str, path: str) -> list[str]:
         """Say where an image is now, and put it in front; others that moved with it are found too. Returns all their ids."""
@@ -116,18 +136,31 @@ class Workbench:
         return found
 
     def show_image(self, entry_id: str) -> None:
-        """Put an image in front; raises InputError where its file is gone or was replaced."""
-        self.project.image(entry_id)
+        """Put an image in front; raises InputError or RunError where it cannot be opened, e.g. as its file is gone."""
+        was_lost = self.lost.pop(entry_id, None) is not None
+        if self._found(entry_id) is None:
+            raise self.lost[entry_id]
         self.image_id = entry_id
         self._view = self.limit = None
         self.changed(Changed("images"))
         self.changed(Changed("strokes", entry_id))
+        if was_lost:
+            self.strokes_changed()
+
+    def overview(self) -> Overview:
+        """The image in front from afar, made anew; as it is read, "pixels" have changed."""
+        if self._overview is not None:
+            self._overview.close()
+        image_id, image = self.image_id, self.image
+        self._overview = Overview(image, changed=lambda: self.changed(Changed("pixels", image_id)), failed=self._failed)
+        return self._overview
 
     def step_image(self, by: int) -> None:
         """The next image, or the one before."""
         ids = [entry.id for entry in self.project.document.images]
         if ids:
-            self.show_image(ids[(ids.index(self.image_id) + by) % len(ids)])
+            now = ids.index(self.image_id) if self.image_id else min(-by, 0)
+            self.show_image(ids[(now + by) % len(ids)])
 
     def choose_task(self, name: str) -> None:
         if name not in [t.name for t in self.project.document.tasks]:
@@ -139,23 +172,31 @@ class Workbench:
 
     def add_task(self, name: str) -> None:
         """A further task, with the first classes' names and colours to begin with; it is put in front."""
-        first = self.classes[:2]
+        self.choose_task(self._new_task(name, self.classes[:2]))
+
+    def _new_task(self, name: str, like: Sequence[PaintClass]) -> str:
         added = self.project.add_task(name)
-        for c in first:
+        for c in like:
             made = self.project.add_class(added.name, c.name, c.color)
             self.project.change_class(added.name, made.id, visible=c.visible)
-        self.choose_task(added.name)
+        return added.name
 
     def restore(self, point: Point) -> None:
-        """Go back to an earlier state of the project."""
+        """Go back to an earlier state of the project; one from before its first task gets the task in front, unpainted."""
+        before = self.task
         self.project.restore(point)
+        self.lost = {}  # images are looked for where they were then
         document = self.project.document
-        if self.task_name not in [t.name for t in document.tasks]:
-            self.task_name = document.tasks[0].name
-        if self.image_id not in [e.id for e in document.images]:
+        tasks = [t.name for t in document.tasks]
+        if not tasks:
+            self._new_task(before.name, before.classes)
+        elif before.name not in tasks:
+            self.task_name = tasks[0]
+        if self.image_id not in [e.id for e in document.images] or self._found(self.image_id) is None:
             self._show_first()
+        else:
+            self.changed(Changed("images"))
         self._restart()
-        self.changed(Changed("images"))
         self.changed(Changed("task"))
         self.changed(Changed("classes"))
 
@@ -167,7 +208,7 @@ class Workbench:
         self._ask()
 
     def limit_to(self, region: Region | None) -> None:
-        """Predict inside a box of the image in front only; None lifts that."""
+        """Predict inside a box of the image in front only, in every frame; None lifts that."""
         self.limit = region
         self._ask()
 
@@ -188,23 +229,28 @@ class Workbench:
         image, view = self.image, self._view
         if view is None:
             raise InputError("nothing is in view yet")
+        if view.size > MOST_MAPPED:
+            raise InputError(f"the view holds {view.size:,} pixels; zoom in to see the feature")
         features = FeatureSet((Feature(family, sigma),)).resolved(image)
         return view, features.at(image, features.block(image, view))
 
     # ---- painting ----
 
-    def paint(self, coords: NDArray[np.int64], class_id: int, *, origin: str = "brush", check: bool = False) -> Stroke:
-        """A stroke on the image in front; class 0 erases. coords : (n, [1 +] ndim)."""
-        stroke = self.project.paint(self.task_name, self.image_id, class_id, coords, origin=origin, check=check)
+    def paint(
+        self, coords: NDArray[np.int64], class_id: int, *, origin: str = "brush", check: bool = False, image: str = ""
+    ) -> Stroke:
+        """A stroke on an image, by its id, or on the one in front; class 0 erases. coords : (n, [1 +] ndim)."""
+        entry = image or self.image_id
+        stroke = self.project.paint(self.task_name, entry, class_id, coords, origin=origin, check=check)
         self._hand_over()
-        self.changed(Changed("classes"))
+        self.changed(Changed("counts"))
         return stroke
 
     def undo(self) -> Stroke | None:
-        return self._history(self.project.undo(self.task_name, self.image_id))
+        return self._history(self.project.undo(self.task_name, self.entry.id))
 
     def redo(self) -> Stroke | None:
-        return self._history(self.project.redo(self.task_name, self.image_id))
+        return self._history(self.project.redo(self.task_name, self.entry.id))
 
     def _history(self, stroke: Stroke | None) -> Stroke | None:
         if stroke is not None:
@@ -219,7 +265,7 @@ class Workbench:
 
     def labels(self, *, check: bool = False) -> Labels:
         """What is painted on the image in front, classes as ids: to learn from, or to check with."""
-        return self.project.labels(self.task_name, self.image_id, check=check)
+        return self.project.labels(self.task_name, self.entry.id, check=check)
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """(pixels, strokes) painted per class id, over all images."""
@@ -341,14 +387,19 @@ class Workbench:
         """The newest model; None before two classes are painted."""
         return self._session.model
 
-    def fresh_model(self) -> Classifier:
+    def learn(self) -> Trained:
         """A model of what is painted now, with the names and colours of now; trained here and now."""
-        return self.project.fit(self.task_name)
+        return self.project.learn(self.task_name)
 
-    def trained_model(self) -> tuple[Classifier, Path]:
-        """The same with its accuracy, kept among the project's models, and its file. Any thread may call it."""
-        name = self.task_name
-        model = self.project.train(name)
+    def keep(self, trained: Trained) -> tuple[Classifier, Path]:
+        """What was learnt, with its accuracy, kept among the project's models; and its file. Any thread may call it.
+
+        Where its task is another by now, that is learnt instead.
+        """
+        name = trained.task.name
+        if not trained.is_of(self.project.document.task(name)):
+            trained = self.project.learn(name)
+        model = self.project.keep(trained)
         return model, self.project.folder / self.project.document.task(name).models[-1].file
 
     def _recipe(self) -> Recipe:
@@ -375,11 +426,22 @@ class Workbench:
         """See Advisor.measure."""
         self._advisor.measure(self._snapshot(), done)
 
+    def stop_measuring(self) -> None:
+        self._advisor.stop_measuring()
+
     def find_place(self, done: Callable[[Place | None], None], *, everywhere: bool) -> None:
         """Where to paint next, in any image of the project or in view only; see Advisor.find_place."""
         ids = [e.id for e in self.project.document.images] if everywhere else []
         images = {i: image for i in ids if (image := self._found(i)) is not None} or {self.image_id: self.image}
         self._advisor.find_place(self._snapshot(), images, None if everywhere else self._view, done)
+
+    def explain(self, at: Sequence[int], done: Callable[[Explanation, tuple[str, ...]], None]) -> None:
+        """Why a pixel of the image in front is predicted as it is, with the ids of the images that its examples are of.
+
+        at : ([t,] *spatial). See Advisor.explain.
+        """
+        now = self._snapshot()
+        self._advisor.explain(now, self.image, at, lambda found: done(found, tuple(now.learnt)))
 
     def suggest(self, done: Callable[[str, str], None]) -> None:
         """See Advisor.suggest."""
@@ -422,6 +484,8 @@ class Workbench:
     def close(self) -> None:
         """Stop and save; raises RunError where strokes cannot be written, and may be called again then."""
         self._advisor.close()
+        if self._overview is not None:
+            self._overview.close()
         self._session.close()
         self.project.close()
         self.tiles.clear()

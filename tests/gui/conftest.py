@@ -46,7 +46,7 @@ class Painter:
 
     def at(self, point):
         """Canvas position (x, y) of a pixel of the image."""
-        world = np.asarray(self.dock.scene.strokes.data_to_world(point))[list(self.viewer.dims.displayed)]
+        world = np.asarray(self.dock.scene.images[0].data_to_world(point))[list(self.viewer.dims.displayed)]
         camera = self.viewer.scene.camera
         size = np.array([self.canvas.height(), self.canvas.width()])
         at = ((world - np.asarray(camera.center)[-2:]) * camera.zoom + size / 2)[::-1]

@@ -11,14 +11,13 @@ import typer
 from brushwork.cli import options as o
 from brushwork.cli.console import console, errors
 from brushwork.cli.main import app
-from brushwork.errors import InputError, MissingPart
+from brushwork.errors import InputError, MissingPart, unknown
+from brushwork.project_suffix import SUFFIX
 
 if TYPE_CHECKING:
     from brushwork.classifier import Classifier
     from brushwork.image import Image
-    from brushwork.project import Project
-
-SUFFIX = ".brushwork"
+    from brushwork.project import ImageEntry, Project
 
 
 def is_project(path: str | Path) -> bool:
@@ -98,13 +97,19 @@ def open_(
     pixel_size: o.PixelSize = None,
 ) -> None:
     """Paint and see: opens napari with the images and the dock. Every stroke is saved as you paint."""
+    from brushwork.io.places import is_remote
+
     try:
         from brushwork.napari.start import project_beside, run
     except ImportError as error:
         raise MissingPart(f"painting in a window ({error.name})", "napari") from None
     folder, images = _settled(what, project)
     how = {"axes": axes, "level": o.level_of(level), "pixel_size": o.pixel_size_of(pixel_size)}
-    run(folder or project_beside(images[0]), images, **how)
+    if folder is None:
+        folder = project_beside(images[0])
+        if is_remote(images[0]):
+            console.print(f"what you paint is kept in {folder}", highlight=False, soft_wrap=True)
+    run(folder, images, **how)
 
 
 def _settled(what: list[str], project: Path | None) -> tuple[Path | None, list[str]]:
@@ -119,6 +124,68 @@ def _settled(what: list[str], project: Path | None) -> tuple[Path | None, list[s
     if projects and not folder.exists():  # type: ignore[union-attr]
         raise InputError(f"there is no project {folder}; give images to begin one")
     return folder, images
+
+
+@app.command()
+def relink(
+    project: Annotated[Path, typer.Argument(help="The project, NAME.brushwork.")],
+    path: Annotated[str, typer.Argument(help="Where one of its images is now.")],
+    image: Annotated[
+        str | None, typer.Option("--image", help="Which image that is, as it was called; else the missing one it fits.")
+    ] = None,
+) -> None:
+    """Say where an image is that was moved; others that moved with it are found too."""
+    with opened(project) as there:
+        wanted = _named(there, image) if image is not None else _lost(there)
+        if not wanted:
+            raise InputError(f"every image of {project} is where it was; say which one is meant with --image NAME")
+        found = _relinked(there, wanted, path)
+        for entry_id in found:
+            console.print(f"found: {there.place(entry_id)}", highlight=False, soft_wrap=True)
+        for entry in _lost(there):
+            console.print(f"still missing: {there.place(entry.id)}", highlight=False, soft_wrap=True)
+
+
+def _lost(project: "Project") -> "list[ImageEntry]":
+    """The images that are not where they were, or cannot be opened there."""
+    lost = []
+    for entry in project.document.images:
+        try:
+            project.image(entry.id)
+        except InputError:
+            lost.append(entry)
+    return lost
+
+
+def _named(project: "Project", name: str) -> "list[ImageEntry]":
+    """The one image that is called so, by its file's name or by its path."""
+    entries = project.document.images
+    found = [e for e in entries if name in (e.path, project.place(e.id))]
+    found = found or [e for e in entries if name == Path(e.path).name]
+    if not found:
+        raise unknown("image", name, [e.path for e in entries])
+    if len(found) > 1:
+        raise InputError(f"several images are called {name}; give the path: {', '.join(e.path for e in found)}")
+    return found
+
+
+def _relinked(project: "Project", wanted: "list[ImageEntry]", path: str) -> list[str]:
+    """The ids of all images that were found; `path` holds one of `wanted`, most likely one of its name."""
+    from brushwork.project import ImageReplaced
+
+    wrong = []
+    for entry in sorted(wanted, key=lambda e: Path(e.path).name != Path(path).name):
+        try:
+            return project.relink(entry.id, path)
+        except InputError as error:
+            wrong.append(error)
+    if not any(isinstance(error, ImageReplaced) for error in wrong):
+        raise wrong[0]
+    names = " or ".join(Path(entry.path).name for entry in wanted)
+    raise InputError(
+        f"{Path(path).name} is not {names}: its size, type or pixels differ. Say where that is, or add this one as a further "
+        f"image: brushwork open {path} -p {project.folder}"
+    )
 
 
 @app.command()

@@ -16,7 +16,8 @@ CACHE_BYTES = 256 << 20
 
 Key = tuple[int | slice, ...]
 
-# Sources whose attribute `by_plane` is true decode whole planes, however small the slice.
+# Sources whose attribute `by_plane` is true decode whole planes, however small the slice. Those whose attribute `by_pixel` is true
+# read no more than the pixels of a slice with steps.
 
 
 class PieceCache:
@@ -69,6 +70,8 @@ PIECES = PieceCache(CACHE_BYTES)
 class Mapped:
     """An uncompressed array inside a file. The file is mapped for each read only, so no memory stays taken."""
 
+    by_pixel = True
+
     def __init__(self, path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: Any = "C") -> None:
         self.path, self.dtype, self.shape, self.offset, self.order = path, np.dtype(dtype), shape, offset, order
 
@@ -95,6 +98,7 @@ class Squeezed:
         self.shape = tuple(source.shape[:axis]) + tuple(source.shape[axis + 1 :])
         self.dtype = source.dtype
         self.by_plane = getattr(source, "by_plane", False)
+        self.by_pixel = getattr(source, "by_pixel", False)
 
     def __getitem__(self, key: Any) -> Any:
         key = full_key(key, len(self.shape))
@@ -109,6 +113,7 @@ class Trimmed:
         self.shape = (*source.shape[:axis], n, *source.shape[axis + 1 :])
         self.dtype = source.dtype
         self.by_plane = getattr(source, "by_plane", False)
+        self.by_pixel = getattr(source, "by_pixel", False)
 
     def __getitem__(self, key: Any) -> Any:
         wanted = list(full_key(key, len(self.shape)))

@@ -1,8 +1,9 @@
 """What a reader finds in a file, and how axes, level and pixel size are settled from it: here, for every format."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,12 @@ class Stored:
     channel_names: tuple[str, ...] = ()
     palette: Sliceable | None = None
     note: str = ""
+
+
+def suffix_of(path: Path, known: Iterable[str]) -> str:
+    """What tells a file's format: the longest of `known` that its name ends with ("a.nii.gz": ".nii.gz"), else its last suffix."""
+    name = path.name.lower()
+    return max((s for s in known if name.endswith(s) and name != s), key=len, default=path.suffix.lower())
 
 
 ZARR_MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
@@ -129,7 +136,23 @@ def settle(
         pixel_size = tuple(sizes[a] for a in spatial) if all(a in sizes for a in spatial) else None
     n_channels = source.shape[axes.index("c")] if "c" in axes else 1
     names = stored.channel_names if len(stored.channel_names) == n_channels else ()
-    return ArrayImage(source, axes, uri, names, tuple(pixel_size) if pixel_size is not None else None)
+    below = stored.levels[stored.levels.index(chosen) + 1 :]
+    size = tuple(pixel_size) if pixel_size is not None else None
+    return ArrayImage(source, axes, uri, names, size, partial(_coarser, below, axes, source.shape))
+
+
+def _coarser(levels: Sequence[Level], axes: str, shape: Sequence[int]) -> tuple[ArrayImage, ...]:
+    """Those of the levels that show the same in fewer pixels; a level may have lost an axis that others have."""
+    found = []
+    for level in levels:
+        source = fitted(level.open(), axes)
+        if len(source.shape) != len(axes):
+            continue
+        lengths = [(a, new, old) for a, new, old in zip(axes, source.shape, shape)]
+        if all(new < old if a in "yx" else new == old or (a == "z" and new < old) for a, new, old in lengths):
+            found.append(ArrayImage(source, axes))
+            shape = source.shape
+    return tuple(found)
 
 
 def _told_axes(source: Sliceable, stored: Stored, uri: str, like: str | None) -> tuple[Sliceable, str]:

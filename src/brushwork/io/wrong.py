@@ -69,8 +69,8 @@ def missing(path: Path) -> InputError:
     path = path.absolute()
     parent = path.parent
     if not parent.is_dir():
-        there = next((p for p in parent.parents if p.exists()), None)
-        return InputError(f"{path} does not exist; the last part of that path that does is {there}")
+        absent = next(p for p in (*reversed(parent.parents), parent) if not p.is_dir())
+        return InputError(f"{path} does not exist: there is no folder {absent.name!r} in {absent.parent.name or '/'!r}")
     names = [entry.name for entry in parent.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.7)
     hint = f"; similar names there: {', '.join(near)}" if near else ""

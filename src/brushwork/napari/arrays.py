@@ -3,7 +3,9 @@
 Their axes are ([t,] *spatial): time comes first where the image has it.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -12,9 +14,13 @@ from numpy.typing import NDArray
 
 from brushwork.blocks import Region
 from brushwork.image import ArrayImage
+from brushwork.overview import Overview
 
 STROKE_CHUNK = {2: (64, 64), 3: (8, 64, 64)}
-SMALLEST_LEVEL = 512  # pixels; coarser levels are added until y and x fit
+LARGEST_PLANE = 4096  # pixels in y or x; larger images are shown at several levels
+MOST_READ = 1 << 26  # pixels that are read to be thinned while the window waits
+LARGEST_IN_3D = 2048  # pixels; what graphics cards take along each axis of a volume
+MOST_STROKES = 1 << 26  # pixels of strokes that napari holds
 
 
 def display_shape(image: Any) -> tuple[int, ...]:
@@ -68,26 +74,91 @@ class _Array:
         raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[(slice(None),) * self.ndim], dtype)
+        return np.asarray(self._read(tuple(range(n) for n in self.shape)), dtype)
 
 
-class ChannelArray(_Array):
-    """One channel of an image, read when it is looked at."""
+class _Level(_Array):
+    """One of several levels: of these napari cuts y and x first, of all planes, and then takes one. So a box is read later."""
 
-    def __init__(self, image: ArrayImage, channel: int) -> None:
-        self.shape = display_shape(image)
-        self.dtype = image.dtype
-        self._image, self._channel = image, channel
+    def __getitem__(self, key: Any) -> Any:
+        asked, dropped = _settled(key, self.shape)
+        return super().__getitem__(key) if dropped or self.ndim == 2 else _Box(self, asked)
+
+
+class _Box(_Level):
+    """A part of a level; what is asked of it is read."""
+
+    def __init__(self, level: _Level, spans: tuple[range, ...]) -> None:
+        self.shape, self.dtype = tuple(len(r) for r in spans), level.dtype
+        self._level, self._spans = level, spans
 
     def _read(self, asked: tuple[range, ...]) -> NDArray[Any]:
+        if not all(len(r) for r in asked):
+            return np.zeros([len(r) for r in asked], self.dtype)
+        return self._level._read(tuple(span[r[0] : r[-1] + 1 : r.step] for span, r in zip(self._spans, asked)))
+
+
+class ChannelArray(_Level):
+    """One channel of an image, read when it is looked at.
+
+    step : of a coarser level, every how manieth pixel along y and x. overview : of the image, for views that are too large to read.
+    """
+
+    def __init__(self, image: ArrayImage, channel: int, step: int = 1, overview: Overview | None = None) -> None:
+        whole = display_shape(image)
+        self._step = (1,) * (len(whole) - 2) + (step,) * 2
+        self.shape = tuple(-(-n // s) for n, s in zip(whole, self._step))
+        self.dtype = image.dtype
+        self._image, self._channel, self._overview = image, channel, overview
+
+    def _read(self, asked: tuple[range, ...]) -> NDArray[Any]:
+        spans = tuple(range(r[0] * s, r[-1] * s + 1, r.step * s) for r, s in zip(asked, self._step))
+        n_read = math.prod(r[-1] + 1 - r[0] for r in spans)
+        if self._overview is not None and n_read > MOST_READ and not is_thinned(self._image.source):
+            return self._overview.picture(self._channel, spans)
+        return self._thinned(spans)
+
+    def _thinned(self, spans: tuple[range, ...]) -> NDArray[Any]:
         image = self._image
         letters = ("t" if image.n_frames > 1 else "") + image.spatial_axes
-        where: dict[str, Any] = {a: slice(r[0], r[-1] + 1) for a, r in zip(letters, asked)}
+        steps = [r.step for r in spans] if is_thinned(image.source) else [1] * len(spans)
+        where: dict[str, Any] = {a: slice(r[0], r[-1] + 1, s) for a, r, s in zip(letters, spans, steps)}
         key = tuple(where.get(a, self._channel if a == "c" else 0) for a in image.axes)
         part = np.asarray(image.source[key])
         left = [a for a in image.axes if a in where]
         part = part.transpose([left.index(a) for a in letters])
-        return part[tuple(slice(None, None, r.step) for r in asked)]
+        return part[tuple(slice(None, None, r.step // s) for r, s in zip(spans, steps))]
+
+
+def is_thinned(source: Any) -> bool:
+    """Whether every n-th pixel of a source costs less than all of them."""
+    return isinstance(source, np.ndarray) or getattr(source, "by_pixel", False)
+
+
+def channel_levels(image: ArrayImage, channel: int, overview: Overview) -> list[ChannelArray] | None:
+    """A channel of a large image at all its levels, the finest first; None of an image that is shown as it is.
+
+    What is stored is used; between stored levels and beyond the last one they are every second, fourth, ... pixel.
+    """
+    if max(image.shape[-2:]) <= LARGEST_PLANE:
+        return None
+    stored = (image, *image.coarser())
+    edges = [max(level.shape[-2:]) for level in stored]
+    ends = [1.5 * edge for edge in edges[1:]] + [_smallest(len(display_shape(image))) / 2]
+    found = []
+    for level, edge, end in zip(stored, edges, ends):
+        seen = overview if level is stored[-1] else None
+        steps = [1 << i for i in range(edge.bit_length()) if i == 0 or edge / (1 << i) > end]
+        found += [ChannelArray(level, channel, step, seen) for step in steps]
+    return found
+
+
+def _smallest(ndim: int) -> int:
+    """Pixels; coarser levels are added until y and x fit.
+
+    napari keeps the coarsest level of a plane as it was first, so there it is too small to be looked at; in 3D it shows no other.
+    """
+    return 64 if ndim == 2 else 512
 
 
 class StrokeArray(_Array):
@@ -135,6 +206,16 @@ class StrokeArray(_Array):
                 out[into] = pixels[tuple(slice(a, b) for a, b in zip(low - corner, high - corner))]
         return out[tuple(slice(None, None, r.step) for r in asked)]
 
+    def from_afar(self, window: "Window") -> NDArray[np.uint8]:
+        """What a window shows of the strokes: a pixel of it is painted where anything below it is."""
+        start, steps = np.array(window.start), np.array(window.steps)
+        out = np.zeros(window.shape, np.uint8)
+        for chunk, pixels in self._chunks.items():
+            at = np.argwhere(pixels) + np.array(chunk) * self._edge
+            at = at[((at >= start) & (at < window.stop)).all(1)]
+            out[tuple(((at - start) // steps).T)] = pixels[tuple((at % self._edge).T)]
+        return out
+
     def __setitem__(self, key: Any, value: Any) -> None:
         if not _is_points(key):
             asked, dropped = _settled(key, self.shape)
@@ -177,10 +258,95 @@ def _by_chunk(chunks: NDArray[np.int64]) -> Any:
         yield tuple(chunk), mine
 
 
+@dataclass(frozen=True)
+class Window:
+    """The part of the strokes that napari holds, ([t,] *spatial) pixels of the image; every step-th along y and x."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: int = 1
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return (1,) * (len(self.start) - 2) + (self.step,) * 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(-(-(b - a) // s) for a, b, s in zip(self.start, self.stop, self.steps))
+
+    def holds(self, low: tuple[int, ...], high: tuple[int, ...]) -> bool:
+        """Whether a view of y and x lies in it."""
+        return all(a <= p and q <= b for a, b, p, q in zip(self.start[-2:], self.stop[-2:], low, high))
+
+
+def window_of(
+    shape: tuple[int, ...],
+    view: tuple[tuple[int, ...], tuple[int, ...]] | None,
+    before: Window | None = None,
+    *,
+    most: int = MOST_STROKES,
+) -> Window:
+    """The window for a view: (first, last) pixels in y and x, None of a 3D view, which needs all. The one before if that will do.
+
+    Planes of up to `most` pixels are one window. Larger ones have one around the view, coarser where the view is too large itself.
+    """
+    edge = math.isqrt(most)
+    if view is None:
+        edge = min(math.isqrt(most // math.prod(shape[:-2])), LARGEST_IN_3D)
+    if max(shape[-2:]) <= edge:
+        return Window((0,) * len(shape), shape)
+    low, high = view if view is not None else ((0, 0), shape[-2:])
+    step = 1
+    while max(b - a for a, b in zip(low, high)) * 5 > edge * step * 4:  # some room around it, to move in
+        step *= 2
+    if before is not None and before.step == step and max(before.shape[-2:]) <= edge and before.holds(low, high):
+        return before
+    span = edge * step
+    start = [max(min((a + b - span) // 2, n - span), 0) // step * step for a, b, n in zip(low, high, shape[-2:])]
+    stop = [min(a + span, n) for a, n in zip(start, shape[-2:])]
+    return Window((0,) * (len(shape) - 2) + tuple(start), shape[:-2] + tuple(stop), step)
+
+
+class StrokeWindow(_Array):
+    """The strokes in a window, to paint in; where it is coarse they are only looked at, and nothing is painted."""
+
+    def __init__(self, strokes: StrokeArray, window: Window) -> None:
+        self.shape, self.dtype = window.shape, strokes.dtype
+        self._strokes, self._window = strokes, window
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if _is_points(key):
+            return self._strokes[self._moved(key)] if self._window.step == 1 else np.zeros(key[0].shape, np.uint8)
+        return super().__getitem__(key)
+
+    def _moved(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(np.asarray(k) + a for k, a in zip(key, self._window.start))
+
+    def _read(self, asked: tuple[range, ...]) -> NDArray[Any]:
+        if self._window.step > 1:
+            parts = tuple(slice(r[0], r[-1] + 1, r.step) for r in asked)
+            return self._strokes.from_afar(self._window)[parts]
+        return self._strokes._read(
+            tuple(range(r[0] + a, r[-1] + a + 1, r.step) for r, a in zip(asked, self._window.start))
+        )
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self._window.step > 1:
+            return
+        if _is_points(key):
+            self._strokes[self._moved(key)] = value
+            return
+        asked, dropped = _settled(key, self.shape)
+        if dropped and np.ndim(value):
+            value = np.expand_dims(np.asarray(value, np.uint8), dropped)
+        box = tuple(slice(r[0] + a, r[-1] + a + 1) for r, a in zip(asked, self._window.start))
+        self._strokes[box] = value
+
+
 Picture = Callable[[Region, tuple[int, ...]], NDArray[np.uint8]]
 
 
-class TileArray(_Array):
+class TileArray(_Level):
     """A level of a picture that is put together from predicted tiles; 0 where nothing is known yet.
 
     picture : called with a region of the finest level and the step along each of its axes.
@@ -208,6 +374,6 @@ class TileArray(_Array):
 def levels(shape: tuple[int, ...], n_spatial: int, picture: Picture) -> list[TileArray]:
     """A picture at all its levels, the finest first; at least two, as napari takes one level for no pyramid."""
     n = 2
-    while max(shape[-2:]) >> (n - 1) > SMALLEST_LEVEL:
+    while max(shape[-2:]) >> (n - 1) > _smallest(len(shape)):
         n += 1
     return [TileArray(shape, n_spatial, level, picture) for level in range(n)]

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -23,7 +24,9 @@ from qtpy.QtWidgets import (
 
 from brushwork.aside import Aside
 from brushwork.errors import InputError, RunError
+from brushwork.io import is_zarr
 from brushwork.napari import texts
+from brushwork.napari.calm import Calm
 from brushwork.napari.class_list import ClassList
 from brushwork.napari.exporting import ExportDialog
 from brushwork.napari.parts import button, line, row, words
@@ -41,6 +44,7 @@ FIT_AFTER = 200  # milliseconds; the canvas is narrower once the dock is there
 # Milliseconds between drawings of new tiles: without a graphics card drawing takes 60 to 120 of the processors that predict. The
 # first tile and the last are drawn at once.
 DRAW_EVERY = 150
+TELL_AFTER = 200  # milliseconds; texts are drawn with the whole window, which takes processors that the answer needs
 
 
 class _Bridge(QObject):
@@ -61,24 +65,37 @@ class Dock(QWidget):
         self._bridge = _Bridge()
         self.bench = open_bench(changed=self._bridge.changed.emit, failed=self._bridge.failed.emit)
         self.viewer = viewer
-        self.scene = Scene(viewer, self.bench, told=self.tell)
+        try:
+            self.scene = Scene(viewer, self.bench, told=self.tell)
+        except BaseException:
+            self.bench.close()
+            raise
         self._look = self._timer(LOOK_AFTER, self._look_now)
-        self._draw = self._timer(DRAW_EVERY, self.scene.refresh)
+        self.scene.on_drawn = self._look.start
+        self._draw = self._timer(DRAW_EVERY, self._draw_rest)
+        self._is_drawn = True
         self._classes = self._timer(0, self._show_classes)
+        self._counts = self._timer(TELL_AFTER, self._show_classes)
+        self._tell_status = self._timer(TELL_AFTER, self.show_status)
         self._fit = self._timer(FIT_AFTER, viewer.reset_view)
         self._is_closed = False
         self._preview = Aside(self._bridge.failed.emit)
-        self._lost = ""  # the id of an image that was not found
+        self._lost = ""  # the id of the image that `find_image` asks for
+        self.export_dialog: ExportDialog | None = None
         self._build()
         self._bridge.changed.connect(self._on_changed)
         self._bridge.failed.connect(self._on_failed)
         self._bridge.mapped.connect(self._on_mapped)
+        self._calm = Calm(
+            viewer, TELL_AFTER, paints=self.scene.is_in_front, begin=self.quality.rest, end=self.quality.strokes_changed
+        )
         self._connect_viewer()
         self.show_project()
         self.show_images()
         self._look_now()
-        for error in self.bench.lost.values():
-            self._tell_lost(error)
+        if self.bench.image_id and self.bench.lost:
+            self.tell(texts.lost(self.bench.lost.values()))
+            self._offer_to_find(next(iter(self.bench.lost)))
 
     def _timer(self, wait: int, then: Callable[[], None]) -> QTimer:
         timer = QTimer(self)
@@ -183,7 +200,8 @@ class Dock(QWidget):
 
     def _connect_viewer(self) -> None:
         camera, dims = self.viewer.scene.camera.events, self.viewer.dims.events
-        self._events = [camera.zoom, camera.center, dims.current_step, dims.order, dims.ndisplay]
+        removed = self.viewer.layers.events.removed
+        self._events = [camera.zoom, camera.center, dims.current_step, dims.order, dims.ndisplay, removed]
         for event in self._events:
             event.connect(self._moved)
 
@@ -196,13 +214,15 @@ class Dock(QWidget):
         self._moved()
 
     def _look_now(self) -> None:
+        self.scene.follow()
+        self._look_at_box()
         view = self.scene.region_in_view()
         if view is not None and view.size:
             try:
                 self.bench.look(view)
             except (InputError, RunError) as error:
                 self.tell(str(error))
-        self.show_status()
+        _start(self._tell_status)
 
     # ---- what the workbench tells ----
 
@@ -210,14 +230,18 @@ class Dock(QWidget):
         if self._is_closed:
             return
         if changed.topic == "tiles":
+            self._is_drawn = False
             if not self._draw.isActive():
-                self.scene.refresh()
-                self._draw.start()
+                self._draw_rest()
+        elif changed.topic == "pixels":
+            self.scene.refresh_images()
         elif changed.topic == "status":
-            if self._draw.isActive() and self.bench.status is not None and self.bench.status.state == "ready":
-                self._draw.stop()
-                self.scene.refresh()
-            self.show_status()
+            if self.bench.status is not None and self.bench.status.state == "ready":
+                self._draw_rest()
+            _start(self._tell_status)
+        elif changed.topic == "counts":
+            self._counts.start()
+            self._tell_status.start()
         elif changed.topic == "classes":
             self._classes.start()
         elif changed.topic == "strokes":
@@ -226,10 +250,18 @@ class Dock(QWidget):
             self.scene.show_image()
             self.show_images()
             self.limit.setChecked(False)
+            self.find_image.hide()
             self._look.start()
         elif changed.topic == "task":
             self.scales.show_task()
             self.project_panel.show_project()
+
+    def _draw_rest(self) -> None:
+        """Draw the tiles that came since they were drawn last."""
+        if not self._is_drawn:
+            self._is_drawn = True
+            self.scene.refresh()
+            self._draw.start()
 
     def _show_classes(self) -> None:
         """Not at once: the list may be in the middle of telling what was edited, and must not lose its items then."""
@@ -270,6 +302,9 @@ class Dock(QWidget):
         self.image_box.blockSignals(False)
 
     def show_status(self) -> None:
+        if not self.bench.image_id:
+            self._show_nothing()
+            return
         counts = self.bench.counts()
         n_painted = sum(pixels > 0 for pixels, _ in counts.values())
         advice = texts.advice([c.name for c in self.bench.classes], n_painted)
@@ -278,6 +313,14 @@ class Dock(QWidget):
         elif not advice and not self.bench.live:
             advice = texts.PAUSED
         self.status.setText(advice or texts.status_line(self.bench.status, self.bench.share))
+
+    def _show_nothing(self) -> None:
+        """No image is in front: say why, and offer the way out."""
+        lost = self.bench.lost
+        self.status.setText(texts.lost(lost.values()) if lost else texts.NO_FIRST_IMAGE)
+        self.find_image.setVisible(bool(lost))
+        if self._lost not in lost:
+            self._lost = next(iter(lost), "")
 
     # ---- what the user does ----
 
@@ -331,15 +374,20 @@ class Dock(QWidget):
         paths, _ = QFileDialog.getOpenFileNames(self, "Add images to the project")
         wrong = []
         for path in paths:
-            if self._try(partial(self.bench.project.add_image, path)) is None:
-                wrong.append(self.message.text())
+            if self._try(partial(self.bench.add_image, path)) is None:
+                wrong.append(texts.by_name(self.message.text(), path))
         self.show_images()
         self.tell("\n".join(wrong))
 
     def export(self) -> None:
-        """Open the page that writes predictions to files."""
+        """Open the page that writes predictions to files; the one that is writing, where there is one."""
+        if self.export_dialog is not None and self.export_dialog.isVisible():
+            self.export_dialog.raise_()
+            return
         dialog = self._try(lambda: ExportDialog(self.bench, self))
         if dialog is not None:
+            if self.export_dialog is not None:
+                self.export_dialog.deleteLater()
             self.export_dialog = dialog
             dialog.show()
 
@@ -348,6 +396,11 @@ class Dock(QWidget):
         view = self.scene.region_in_view()
         if view is not None:
             self._try(lambda: self.bench.accept(view))
+
+    def explain(self) -> None:
+        """Say why the pixel below the cursor is predicted as it is."""
+        if self.scene.strokes is not None:
+            self.quality.explain(self.scene.pixel_at_cursor())
 
     def go_to(self, image_id: str, position: Any) -> None:
         """Show a pixel of an image in the middle."""
@@ -374,7 +427,19 @@ class Dock(QWidget):
         self.scene.check_only = check
 
     def _limit_toggled(self, limited: bool) -> None:
-        self.bench.limit_to(self.scene.region_in_view() if limited else None)
+        if limited:
+            self._try(self.scene.show_box)
+        else:
+            self.scene.hide_box()
+        self._look_at_box()
+
+    def _look_at_box(self) -> None:
+        """Predict in the box where there is one; it may have been moved or deleted."""
+        region = self.scene.region_in_box()
+        if self.limit.isChecked() and region is None:
+            self.limit.setChecked(False)
+        elif region != self.bench.limit:
+            self.bench.limit_to(region)
 
     def script(self) -> str:
         """The commands that do without a window what the window does."""
@@ -393,21 +458,24 @@ class Dock(QWidget):
         except (InputError, RunError) as error:
             self.tell(str(error))
             if isinstance(error, ImageMissing | ImageReplaced):
-                self._tell_lost(error)
+                self._offer_to_find(error.id)
             return None
         self.message.setText("")
-        self.find_image.hide()
+        self.find_image.setVisible(not self.bench.image_id and bool(self.bench.lost))
         return result
 
-    def _tell_lost(self, error: ImageMissing | ImageReplaced) -> None:
-        """An image is not where it was: offer to find it, and name the one that is seen."""
-        self.tell(str(error))
-        self._lost = error.id
+    def _offer_to_find(self, image_id: str) -> None:
+        """An image is not where it was; the one that is seen is named."""
+        self._lost = image_id
         self.find_image.show()
         self.show_images()
 
     def _find_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Where is the image now?")
+        entry, title = self.bench.project.document.image(self._lost), "Where is the image now?"
+        if is_zarr(Path(entry.path)):  # a folder
+            path = QFileDialog.getExistingDirectory(self, title)
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, title)
         if path:
             self.relink(path)
 
@@ -416,7 +484,10 @@ class Dock(QWidget):
         found = self._try(lambda: self.bench.relink(self._lost, path))
         if found is not None:
             self.show_images()
-            self.tell(texts.FOUND.format(n=len(found)))
+            lost = self.bench.lost
+            self.tell(texts.FOUND.format(n=len(found)) + (f"; {texts.lost(lost.values())}" if lost else ""))
+            if lost:
+                self._offer_to_find(next(iter(lost)))
 
     # ---- the end ----
 
@@ -427,6 +498,8 @@ class Dock(QWidget):
         with suppress(RuntimeError):  # Qt may have deleted the layer's controls with the window
             self.scene.end_stroke()
         self._preview.close()
+        if self.export_dialog is not None:
+            self.export_dialog.cancel()
         self.bench.close()
         self._is_closed = True
         with suppress(RuntimeError):
@@ -438,7 +511,8 @@ class Dock(QWidget):
 
     def _stop_timers(self) -> None:
         self.quality.close_panel()
-        for timer in (self._look, self._draw, self._classes, self._fit):
+        self._calm.close()
+        for timer in (self._look, self._draw, self._classes, self._counts, self._tell_status, self._fit):
             timer.stop()
 
     def event(self, event: Any) -> bool:
@@ -452,3 +526,9 @@ class Dock(QWidget):
     def closeEvent(self, event: Any) -> None:
         self.close_project()
         super().closeEvent(event)
+
+
+def _start(timer: QTimer) -> None:
+    """Unless it runs already: what happens meanwhile is told with it."""
+    if not timer.isActive():
+        timer.start()

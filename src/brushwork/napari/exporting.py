@@ -29,6 +29,7 @@ from brushwork.image import Image
 from brushwork.io import open_image
 from brushwork.io.places import stem
 from brushwork.jobs import OUTPUTS, RECORD, Settings, asked, predict, record, stamp
+from brushwork.napari import texts
 from brushwork.napari.parts import row
 from brushwork.report import write_report
 from brushwork.workbench import Workbench
@@ -36,6 +37,7 @@ from brushwork.workbench import Workbench
 FORMATS = {"OME-Zarr": ".ome.zarr", "TIFF": ".tif", "HDF5": ".h5", "NumPy": ".npy", "PNG": ".png"}
 KINDS = tuple(kind for kind in OUTPUTS if kind != "features")
 SAMPLE = 512  # pixels; the box in the middle on which intensities are compared
+CANCELLED = "Cancelled. Write goes on with what is missing."
 FAR, VERY_FAR = 1.5, 3.0  # times brighter or darker than what was trained on
 
 
@@ -63,36 +65,50 @@ class Export(QObject):
         super().__init__()
         self._trained, self._images, self._settings = trained, list(images), Settings(output)
         self._overwrite = overwrite
-        self._cancel = threading.Event()
+        self._cancel, self._is_abandoned = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="brushwork-export", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def cancel(self) -> None:
+        """End after the block in hand; returns at once."""
         self._cancel.set()
 
-    def wait(self, seconds: float | None = None) -> None:
-        self._thread.join(seconds)
+    def abandon(self) -> None:
+        """The same, and tell no more: the window may be gone by then."""
+        self._is_abandoned = True
+        self.cancel()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             model, file = self._trained()
         except Exception as error:
-            self.ended.emit(str(error))
+            self._tell("ended", str(error))
             return
+        self._write_all(model, file)
+        self._tell("ended", CANCELLED if self._cancel.is_set() else self._reported())
+
+    def _tell(self, signal: str, *values: Any) -> None:
+        if not self._is_abandoned:
+            getattr(self, signal).emit(*values)
+
+    def _write_all(self, model: Classifier, file: Path) -> None:
         for i, (image, path) in enumerate(self._images):
             if self._cancel.is_set():
                 break
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._write(i, model, file, image, path)
-                self.wrote.emit(i, str(path))
+                self._tell("wrote", i, str(path))
             except Cancelled:
-                self.failed.emit(i, "cancelled")
+                self._tell("failed", i, "cancelled")
             except Exception as error:
-                self.failed.emit(i, str(error) or type(error).__name__)
-        self.ended.emit(self._reported())
+                self._tell("failed", i, str(error) or type(error).__name__)
 
     def _reported(self) -> str:
         """Write the report of everything that the folder holds; in words, where it is."""
@@ -108,7 +124,7 @@ class Export(QObject):
         def show(stage: str, done: int, total: int) -> None:
             if self._cancel.is_set():
                 raise Cancelled
-            self.progressed.emit(i, done, total)
+            self._tell("progressed", i, done, total)
 
         began = time.perf_counter()
         predict(model, image, path, output=self._settings.output, overwrite=self._overwrite, progress=show)
@@ -146,9 +162,9 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export predictions")
         self._bench = bench
         self.export: Export | None = None
-        self._model = bench.fresh_model()
+        self._learnt = bench.learn()
         self._images: list[tuple[str, Image]] = [(bench.entry.path, bench.image)]
-        self._trained = [brightness(bench.project.image(i)) for i in bench.painted_images() if i not in bench.lost]
+        self._lights = [brightness(bench.project.image(i)) for i in bench.painted_images() if i not in bench.lost]
         self.kind, self.format = QComboBox(), QComboBox()
         self.kind.addItems(KINDS)
         self.format.addItems(FORMATS)
@@ -160,6 +176,7 @@ class ExportDialog(QDialog):
         form.addRow("Format", self.format)
         form.addRow("Folder", self.where)
         self.table = QTableWidget(0, 4)
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setHorizontalHeaderLabels(["image", "written as", "brightness", ""])
         every, files = QPushButton("All images of the project"), QPushButton("Other images ...")
         every.clicked.connect(self.take_all)
@@ -182,6 +199,7 @@ class ExportDialog(QDialog):
         column.addLayout(row(self.write, self.stop))
         for box in (self.kind, self.format):
             box.currentTextChanged.connect(self.show_images)
+        self._choices = (self.kind, self.format, self.where, every, files, self.replace, self.write)
         self.resize(760, 460)
         self.show_images()
 
@@ -194,16 +212,18 @@ class ExportDialog(QDialog):
         self.table.setRowCount(len(self._images))
         for i, ((path, image), target) in enumerate(zip(self._images, self.targets())):
             try:
-                self._model.check_image(image)
-                words = shift(image, self._trained)
+                self._learnt.model.check_image(image)
+                words = shift(image, self._lights)
             except InputError as error:
-                words = str(error)
+                words = texts.by_name(str(error), path)
             light = QTableWidgetItem(words)
+            light.setToolTip(words)
             light.setForeground(_color(words))
             kept = "there already: it is " + ("replaced" if self.replace.isChecked() else "kept")
             state = kept if target.exists() else ""
-            for column, item in enumerate((path.rpartition("/")[2], target.name)):
+            for column, (item, whole) in enumerate(((Path(path).name, path), (target.name, str(target)))):
                 self.table.setItem(i, column, QTableWidgetItem(item))
+                self.table.item(i, column).setToolTip(whole)
             self.table.setItem(i, 2, light)
             self.table.setItem(i, 3, QTableWidgetItem(state))
         self.table.resizeColumnsToContents()
@@ -213,7 +233,7 @@ class ExportDialog(QDialog):
         self._take([(e.path, lambda e=e: self._bench.project.image(e.id)) for e in self._bench.project.document.images])
 
     def take_files(self, paths: Sequence[str]) -> None:
-        like = self._model.axes
+        like = self._learnt.model.axes
         self._take([(path, lambda path=path: open_image(path, like=like)) for path in paths])
 
     def _take(self, given: Sequence[tuple[str, Any]]) -> None:
@@ -223,7 +243,7 @@ class ExportDialog(QDialog):
             try:
                 self._images.append((path, opened()))
             except InputError as error:
-                wrong.append(str(error))
+                wrong.append(texts.by_name(str(error), path))
         self.words.setText("\n".join(wrong))
         self.show_images()
 
@@ -246,14 +266,35 @@ class ExportDialog(QDialog):
         if not self._rows:
             self.words.setText("There is nothing to write; tick the box to replace what is there.")
             return
+        meeting = self._meeting()
+        if meeting:
+            self.words.setText(meeting)
+            return
         chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
-        self.export = Export(self._trained_model, chosen, self.kind.currentText(), overwrite=replace)
+        self.export = Export(self._kept_model, chosen, self.kind.currentText(), overwrite=replace)
         self.export.progressed.connect(self._progressed)
-        self.export.wrote.connect(lambda i, path: self._say(i, "written"))
+        self.export.wrote.connect(self._wrote)
         self.export.failed.connect(self._say)
         self.export.ended.connect(self._ended)
-        self.write.setEnabled(False)
+        self._allow_choices(False)
+        self.words.clear()
         self.export.start()
+
+    def _meeting(self) -> str:
+        """In words, which images would be written to one file; "" where none would."""
+        targets = [self.targets()[i] for i in self._rows]
+        for i, target in enumerate(targets):
+            if target in targets[:i]:
+                first, second = (self._images[self._rows[k]][0] for k in (targets.index(target), i))
+                return f"{first} and {second} would both be written as {target.name}; export them apart, into other folders."
+        return ""
+
+    def _allow_choices(self, allowed: bool) -> None:
+        for widget in self._choices:
+            widget.setEnabled(allowed)
+
+    def _wrote(self, i: int, path: str) -> None:
+        self._say(i, "written")
 
     def _progressed(self, i: int, done: int, total: int) -> None:
         self.bar.setValue(int(100 * (i + done / max(total, 1)) / max(len(self._rows), 1)))
@@ -263,28 +304,31 @@ class ExportDialog(QDialog):
         self.bar.setValue(int(100 * (i + 1) / len(self._rows)))
         self.table.resizeColumnsToContents()
 
-    def _trained_model(self) -> tuple[Classifier, Path]:
+    def _kept_model(self) -> tuple[Classifier, Path]:
         """With its accuracy, among the project's models; of a project that is read only, in the folder of the results."""
         if not self._bench.project.read_only:
-            return self._bench.trained_model()
+            return self._bench.keep(self._learnt)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._model.save(self.folder / "model.bwm")
-        return self._model, self.folder / "model.bwm"
+        self._learnt.model.save(self.folder / "model.bwm")
+        return self._learnt.model, self.folder / "model.bwm"
 
     def _ended(self, words: str) -> None:
-        self.write.setEnabled(True)
+        self._allow_choices(True)
         self.words.setText(words)
 
     def _stop(self) -> None:
-        if self.export is not None:
+        if self.export is not None and self.export.is_running:
             self.export.cancel()
         else:
             self.close()
 
-    def closeEvent(self, event: Any) -> None:
+    def cancel(self) -> None:
+        """End what is being written, which tells no more; the same export goes on with it later."""
         if self.export is not None:
-            self.export.cancel()
-            self.export.wait(5)
+            self.export.abandon()
+
+    def closeEvent(self, event: Any) -> None:
+        self.cancel()
         super().closeEvent(event)
 
 

@@ -16,9 +16,8 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
 
     def peek(viewer: Any) -> Generator[None, None, None]:
         """While the key is down the image is seen alone."""
-        layers = [
-            layer for layer in (dock.scene.prediction, dock.scene.probability, dock.scene.strokes) if layer.visible
-        ]
+        over = (dock.scene.prediction, dock.scene.probability, dock.scene.strokes)
+        layers = [layer for layer in over if layer is not None and layer.visible]
         for layer in layers:
             layer.visible = False
         yield
@@ -34,6 +33,8 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
         "G": ("the next way to see the prediction", lambda viewer: dock.next_view()),
         "U": ("where the prediction is unsure, and back", lambda viewer: dock.toggle_unsure()),
         "N": ("where to paint next", lambda viewer: dock.quality.find_place()),
+        "Shift-N": ("back to the place suggested before", lambda viewer: dock.quality.show_place_before()),
+        "W": ("why the pixel below the cursor is predicted as it is", lambda viewer: dock.explain()),
         "T": ("the next image", lambda viewer: dock.step_image(1)),
         "`": ("see the image alone while the key is down", peek),
         "Control-Z": ("take the last stroke back", lambda viewer: dock.undo()),
@@ -49,6 +50,8 @@ def bind(viewer: Any, dock: Dock) -> None:
 
 def bind_undo(dock: Dock) -> None:
     """Undo and redo of the strokes' layer are the project's: they survive a restart."""
+    if dock.scene.strokes is None:
+        return
     dock.scene.strokes.bind_key("Control-Z", lambda layer: dock.undo(), overwrite=True)
     dock.scene.strokes.bind_key("Control-Shift-Z", lambda layer: dock.redo(), overwrite=True)
 

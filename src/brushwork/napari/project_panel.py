@@ -52,7 +52,7 @@ class ProjectPanel(Fold):
         self.tasks.clear()
         self.tasks.addItems([t.name for t in project.document.tasks])
         self.tasks.setCurrentText(task.name)
-        names = self._bench.image.channel_names
+        names = self._bench.channel_names
         for box in (self.channel_words, self.channels):
             box.setVisible(len(names) > 1)
         self.channels.blockSignals(True)

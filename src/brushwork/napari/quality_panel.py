@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QVBoxLayout,
 
 from brushwork.advice import Measured
 from brushwork.errors import InputError, RunError
+from brushwork.explain import Explanation
 from brushwork.napari import texts
 from brushwork.napari.parts import Fold, button, row, words
 from brushwork.next_place import Place
@@ -17,11 +18,13 @@ from brushwork.workbench import Workbench
 IDLE = 1500  # milliseconds without a stroke before the agreement is measured
 LIST_HEIGHT = 110  # pixels
 MOST_SHOWN = 50
+MOST_PLACES = 50  # to go back to
 
 
 class _Bridge(QObject):
     measured = Signal(object)
     found = Signal(object)
+    explained = Signal(object, object)
 
 
 class QualityPanel(QWidget):
@@ -35,9 +38,13 @@ class QualityPanel(QWidget):
         super().__init__()
         self._bench = bench
         self.quality: Quality | None = None
+        self._places: list[Place] = []  # that were suggested, the newest last
+        self._alike: list[tuple[str, tuple[int, ...]]] = []  # (image id, position) of the links in `why`
+        self._behind = 0  # how many of them were suggested after the one that is shown
         self._bridge = _Bridge()
         self._bridge.measured.connect(self._on_measured)
         self._bridge.found.connect(self._on_found)
+        self._bridge.explained.connect(self._on_explained)
         self._idle = QTimer(self)
         self._idle.setSingleShot(True)
         self._idle.setInterval(IDLE)
@@ -47,6 +54,10 @@ class QualityPanel(QWidget):
         self.everywhere.setChecked(True)
         self.words = words()
         self.words.setToolTip(texts.TIPS["quality"])
+        self.why = words()
+        self.why.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.why.linkActivated.connect(lambda link: self.jump.emit(*self._alike[int(link)]))
+        self.why.hide()
         self.list = QListWidget()
         self.list.setFixedHeight(LIST_HEIGHT)
         self.list.setWordWrap(True)
@@ -57,6 +68,12 @@ class QualityPanel(QWidget):
         column.addLayout(row(self.next, self.everywhere))
         column.addWidget(self.words)
         column.addWidget(self.details)
+        column.addWidget(self.why)
+
+    def rest(self) -> None:
+        """Stop measuring, until `strokes_changed`."""
+        self._idle.stop()
+        self._bench.stop_measuring()
 
     def strokes_changed(self) -> None:
         """Measure again, once nobody paints for a moment."""
@@ -67,8 +84,33 @@ class QualityPanel(QWidget):
         self._try(lambda: self._bench.measure(self._bridge.measured.emit))
 
     def find_place(self) -> None:
+        """Go to the next place; to one that was shown before, after going back."""
+        if self._behind:
+            self._behind -= 1
+            self._show(self._places[-1 - self._behind])
+            return
         self.told.emit(texts.LOOKING)
         self._try(lambda: self._bench.find_place(self._bridge.found.emit, everywhere=self.everywhere.isChecked()))
+
+    def show_place_before(self) -> None:
+        """Go back to the place that was suggested before the one that is shown."""
+        if self._behind + 1 >= len(self._places):
+            self.told.emit(texts.NO_PLACE_BEFORE)
+            return
+        self._behind += 1
+        self._show(self._places[-1 - self._behind])
+
+    def explain(self, at: tuple[int, ...] | None) -> None:
+        """Say why a pixel of the image in front, ([t,] *spatial), is predicted as it is; None is beside it."""
+        if at is None:
+            self.told.emit(texts.BESIDE)
+            return
+        self._try(lambda: self._bench.explain(at, self._bridge.explained.emit))
+
+    def _on_explained(self, found: Explanation, images: tuple[str, ...]) -> None:
+        self._alike = [(images[alike.example], alike.at) for alike in found.alike]
+        self.why.setText(texts.explanation(found))
+        self.why.show()
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
@@ -104,6 +146,12 @@ class QualityPanel(QWidget):
         if place is None:
             self.told.emit(texts.NO_PLACE)
             return
+        self._places = [*self._places, place][-MOST_PLACES:]
+        self._show(place)
+
+    def _show(self, place: Place) -> None:
+        if place.image not in [e.id for e in self._bench.project.document.images]:
+            return  # an earlier state of the project was gone back to
         frames = (place.region.t,) if self._bench.project.document.image(place.image).n_frames > 1 else ()
         self.jump.emit(place.image, (*frames, *place.centre))
         self.marked.emit(place.region)

@@ -1,5 +1,8 @@
 """Which features are used: three words for their size, and every family at every sigma for those who ask."""
 
+import json
+from collections.abc import Sequence
+
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -12,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from brushwork.errors import InputError, RunError
-from brushwork.features import SIGMAS, FeatureSet
+from brushwork.features import SIGMAS, Feature, FeatureSet, selection
 from brushwork.napari import texts
 from brushwork.napari.parts import Fold, button
 from brushwork.scalespace import BUILT_IN, family
@@ -73,8 +76,11 @@ class ScaleWords(QWidget):
         self.show_task()
 
     def chosen(self) -> set[tuple[str, float]]:
-        """(family, sigma) of every feature of the task."""
-        return {(f.family, f.sigma) for f in FeatureSet.parse(self._bench.task.features).features}
+        """(family, sigma in pixels) of every feature of the task, on whichever channels."""
+        return {(f.family, f.sigma) for f in self._features() if f.unit == "px"}
+
+    def _features(self) -> tuple[Feature, ...]:
+        return FeatureSet.parse(self._bench.task.features).features
 
     def show_task(self) -> None:
         """Tick what the task uses."""
@@ -130,9 +136,12 @@ class ScaleWords(QWidget):
         self._use(selection_of({(name, s) for name in BUILT_IN for s in sigmas if s >= family(name).smallest_sigma}))
 
     def _cell_chosen(self, item: QTableWidgetItem) -> None:
-        cell = (BUILT_IN[item.row()], SIZES[item.column()])
-        ticked = item.checkState() == Qt.CheckState.Checked
-        self._use(selection_of(self.chosen() | {cell} if ticked else self.chosen() - {cell}))
+        """Only this cell changes: others keep their channels, units and dimensions."""
+        cell = Feature(BUILT_IN[item.row()], SIZES[item.column()])
+        kept = [f for f in self._features() if (f.family, f.sigma, f.unit) != (cell.family, cell.sigma, cell.unit)]
+        if item.checkState() == Qt.CheckState.Checked:
+            kept.append(cell)
+        self._use(_as_text(kept, self._bench.task.features, len(self._bench.channel_names)))
 
     def _use(self, features: str) -> None:
         try:
@@ -142,6 +151,16 @@ class ScaleWords(QWidget):
         except (InputError, RunError) as error:
             self.failed.emit(str(error))
         self.show_task()
+
+
+def _as_text(features: Sequence[Feature], before: str, n_channels: int) -> str:
+    """A selection as it was given before: JSON can say more than words, e.g. names of channels with spaces."""
+    order = {name: i for i, name in enumerate(BUILT_IN)}
+    ordered = tuple(sorted(features, key=lambda f: (order.get(f.family, len(order)), f.sigma)))
+    if not ordered:
+        return ""
+    chosen = FeatureSet(ordered)
+    return json.dumps(chosen.to_json()["features"]) if before.startswith(("[", "{")) else selection(chosen, n_channels)
 
 
 def selection_of(chosen: set[tuple[str, float]]) -> str:

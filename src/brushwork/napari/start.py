@@ -1,31 +1,43 @@
 """Ways into the dock: files from the command line, an image layer from napari's menu, a project that is opened."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
-from brushwork.errors import InputError
-from brushwork.io.places import stem
+from brushwork.errors import InputError, RunError
+from brushwork.image import SPATIAL
+from brushwork.io import open_image
+from brushwork.io.places import is_remote, is_there, stem
+from brushwork.io.units import um_per
 from brushwork.napari import texts
 from brushwork.napari.dock import Dock
 from brushwork.napari.keys import bind, bind_undo, unbind
 from brushwork.project import Project
-from brushwork.project_folder import SUFFIX
+from brushwork.project_folder import IMAGES
+from brushwork.project_suffix import SUFFIX
 from brushwork.workbench import Workbench
 
 FIRST_TASK = "main"
 FIRST_CLASSES = ("background", "foreground")
 DOCK_NAME = "brushwork"
+HOME = "brushwork"  # in the home folder: projects of images that are in no file
+MOST_KEPT = 8 << 30  # bytes of such an image
+SHOWN = "t" + SPATIAL  # what napari's last axes are taken for
 
 
 def project_beside(uri: str) -> Path:
-    """Where the project of an image goes that was opened without one: cells.ome.tif -> cells.brushwork, beside it."""
-    path = Path(uri).absolute()
-    return path.with_name(stem(uri) + SUFFIX)
+    """Where the project of an image goes that was opened without one: cells.ome.tif -> cells.brushwork, beside it.
+
+    That of an address goes into the current folder.
+    """
+    home = Path.cwd() if is_remote(uri) else Path(uri).absolute().parent
+    return home / (stem(uri) + SUFFIX)
 
 
 def open_project(
@@ -35,6 +47,9 @@ def open_project(
 
     how : axes=, level=, pixel_size= of images that are added (Project.add_image).
     """
+    if not folder.exists():
+        for uri in images:
+            open_image(uri, **how)  # nothing is made for what cannot be opened
     project = Project.open(folder, failed=failed) if folder.exists() else Project.create(folder, failed=failed)
     try:
         known = {entry.path for entry in project.document.images}
@@ -74,6 +89,8 @@ def add_dock(viewer: Any, folder: Path, images: Sequence[str] = (), **how: Any) 
 
     dock = Dock(viewer, bench_of(folder, images, **how))
     viewer.window.add_dock_widget(dock, name=DOCK_NAME, area="right")
+    if any(is_remote(uri) for uri in images):
+        dock.tell(texts.KEPT_IN.format(folder=dock.bench.project.folder))
     _attend(viewer, dock)
     dock.fit_later()
     return dock
@@ -119,21 +136,22 @@ class Start(QWidget):
         layer = self._image_layer()
         try:
             self._start(layer)
-        except InputError as error:
+        except (InputError, RunError, OSError) as error:
             self._words.setText(str(error))
 
     def _start(self, layer: Any) -> None:
         if layer is None:
             raise InputError(texts.NO_IMAGE)
-        source = layer.source.path
-        if source is not None and Path(source).exists():
-            folder, images = project_beside(source), [str(source)]
-            how: dict[str, Any] = {}
+        how = _how_to_open(layer)
+        if how is not None:
+            source = str(layer.source.path)
+            folder, images = project_beside(source), [source]
+            opened = bench_of(folder, images, **how)
         else:
-            folder, images, how = saved_layers(self._viewer, layer)
+            folder, opened = _in_memory(self._viewer, layer)
         old = [x for x in self._viewer.layers if x.name == layer.name or x in _siblings(self._viewer, layer)]
 
-        self.dock = Dock(self._viewer, bench_of(folder, images, **how))
+        self.dock = Dock(self._viewer, opened)
         for x in old:
             x.visible = False
         self._words.hide()
@@ -141,7 +159,9 @@ class Start(QWidget):
         self._column.insertWidget(0, self.dock, 1)
         _attend(self._viewer, self.dock)
         self.dock.fit_later()
-        if source is None:  # a sample, mostly
+        if how is None or is_remote(str(layer.source.path)):
+            self.dock.tell(texts.KEPT_IN.format(folder=folder))
+        if layer.source.path is None:  # a sample, mostly
             self.dock.tour.begin()
 
     def closeEvent(self, event: Any) -> None:
@@ -157,26 +177,69 @@ def _siblings(viewer: Any, layer: Any) -> list[Any]:
     return same if layer in same and all(x.blending == "additive" for x in same) else [layer]
 
 
-def saved_layers(viewer: Any, layer: Any) -> tuple[Path, list[str], dict[str, Any]]:
-    """An image that lives in memory only, written into a new project's folder: (folder, files, how to open them)."""
+def _how_to_open(layer: Any) -> dict[str, Any] | None:
+    """How open_image reads the file that a layer is from: as it is, or with the axes as napari shows them; None where it cannot."""
+    source = layer.source.path
+    if source is None or not is_there(str(source)):
+        return None
+    with suppress(InputError, RunError):
+        open_image(str(source))
+        return {}
+    with suppress(InputError, RunError):
+        axes = _axes_of(layer)
+        open_image(str(source), axes=axes)
+        return {"axes": axes}
+    return None
+
+
+def _axes_of(layer: Any) -> str:
+    """The axes of a layer's array, as napari shows them; raises InputError where they are more than we know."""
+    if not 2 <= layer.ndim <= len(SHOWN):
+        raise InputError(texts.TOO_MANY_AXES.format(name=layer.name, n=layer.ndim, shape=_first(layer).shape))
+    return SHOWN[-layer.ndim :] + ("c" if layer.rgb else "")
+
+
+def _pixel_size_of(layer: Any) -> tuple[float, ...] | None:
+    """Micrometres along the spatial axes of a layer; None where it has no scale."""
+    n = min(layer.ndim, len(SPATIAL))
+    units = [um_per(str(unit)) for unit in layer.units[-n:]]
+    size = tuple(abs(float(s)) * (um or 1) for s, um in zip(layer.scale[-n:], units))
+    return None if set(size) == {1.0} and not any(units) else size
+
+
+def _first(layer: Any) -> Any:
+    """A layer's array; of several levels the finest."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _in_memory(viewer: Any, layer: Any) -> tuple[Path, Callable[..., Workbench]]:
+    """(the project's folder, what a Dock opens) of an image that lives in memory only: it is kept in a new project.
+
+    Raises InputError, and makes nothing, where it cannot be worked on.
+    """
     channels = _siblings(viewer, layer)
-    name = re.sub(r"[^\w-]+", "_", layer.name).strip("_") or "image"
-    home = Path.home() / "brushwork"
-    folder = next(f for i in range(1, 10_000) if not (f := home / f"{name}{f'-{i}' if i > 1 else ''}{SUFFIX}").exists())
-    arrays = [np.asarray(x.data[0] if x.multiscale else x.data) for x in channels]
-    spatial = "zyx"[-(arrays[0].ndim - (1 if layer.rgb else 0)) :]
-    axes = ("c" if len(arrays) > 1 else "") + spatial + ("c" if layer.rgb else "")
+    axes, size = "c" * (len(channels) > 1) + _axes_of(layer), _pixel_size_of(layer)
+    n_bytes = sum(_first(x).nbytes for x in channels)
+    if n_bytes > MOST_KEPT:
+        raise InputError(texts.TOO_LARGE_TO_KEEP.format(name=layer.name, gigabytes=n_bytes / 1e9))
+    arrays = [np.asarray(_first(x)) for x in channels]
     pixels = np.stack(arrays) if len(arrays) > 1 else arrays[0]
-    size = [float(s) for s in layer.scale[-len(spatial) :]]
-    Project.create(folder, failed=lambda error: None).close()
-    images = folder / "images"
-    images.mkdir(exist_ok=True)
-    file = images / f"{name}.npy"
-    np.save(file, pixels)
-    how: dict[str, Any] = {"axes": axes}
-    if set(size) != {1.0}:
-        how["pixel_size"] = size
-    return folder, [str(file)], how
+    name = re.sub(r"[^\w-]+", "_", layer.name).strip("_") or "image"
+    numbers = ("", *(f"-{i}" for i in range(2, 10_000)))
+    folder = next(f for n in numbers if not (f := Path.home() / HOME / f"{name}{n}{SUFFIX}").exists())
+
+    def opened(changed: Any, failed: Any) -> Workbench:
+        Project.create(folder).close()
+        try:
+            file = folder / IMAGES / f"{name}.npy"
+            file.parent.mkdir(exist_ok=True)
+            np.save(file, pixels)
+            return bench_of(folder, [str(file)], axes=axes, pixel_size=size)(changed, failed)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    return folder, opened
 
 
 def run(folder: Path, images: Sequence[str] = (), **how: Any) -> None:

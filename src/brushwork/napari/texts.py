@@ -1,9 +1,21 @@
 """Every word that the dock says, in one place."""
 
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from brushwork.explain import Explanation
 from brushwork.quality import LEAST_STROKES, Quality
 from brushwork.session import Status
 
 NO_IMAGE = "Open an image, or choose File > Open Sample > brushwork; then press Start."
+NO_FIRST_IMAGE = "This project has no image yet: press Add ... and choose the first."
+KEPT_IN = "What you paint is kept in {folder}."
+TOO_MANY_AXES = (
+    "{name} has {n} axes ({shape}); at most time, z, y and x can be worked on. Take one channel out of it (right-click the layer: "
+    "Split Stack), or save it as OME-TIFF or OME-Zarr, which say what their axes are, and open that."
+)
+TOO_LARGE_TO_KEEP = "{name} is in no file and holds {gigabytes:.0f} GB; save it as OME-Zarr and open that."
 NO_STROKES = "Paint a little of {first}; then Ctrl+2, and a little of {second}."
 ONE_CLASS = "Now paint a little of another class (Ctrl+1, Ctrl+2, ...)."
 PAUSED = "Live is off: Update once learns from what you painted."
@@ -14,6 +26,13 @@ LOOKING = "Looking for the place from which most can be learnt ..."
 NO_PLACE = "No further place stands out; look for mistakes by eye."
 PAINT_HERE = "Paint in the middle of the view: {reason}."
 FOUND = "found {n} image(s) again"
+ZOOM_IN = "Zoom in to paint: from here strokes are only seen, and nothing was painted."
+END_STROKE = "End the stroke here before you go on: beyond what was in view it is not painted."
+BOX_IN_PLANE = "The box is drawn in y and x; turn to that view (2D) first."
+NO_PLACE_BEFORE = "This is the first place that was suggested."
+BESIDE = "Point at a pixel of the image first."
+LINK = "#56B4E9"  # to be read on dark and on light
+UNLIKE = "It is unlike anything painted: whatever is predicted here is a guess."
 IN_3D = "Painting and prediction are in 2D; this 3D view shows what is known."
 
 TIPS = {
@@ -29,7 +48,7 @@ TIPS = {
     "script": "Copy the commands that do the same without a window.",
     "accept": "What is predicted in view becomes strokes, which you correct by painting over them. What you painted stays.",
     "import": "Paint what a label image holds: its values become classes, wherever in the image it lies.",
-    "limit": "Predict only what is in view now; paint and look elsewhere without waiting for it.",
+    "limit": "Draws a box, which you can drag and resize; prediction is kept to it, in every plane and frame.",
     "preview": "What the selected feature measures in this view; choose cells of the table to look at others.",
     "tour": "Four steps, from the first stroke to a file.",
     "check": "Strokes painted now are never learnt from; they only test the model.",
@@ -74,6 +93,17 @@ WORDS = {
 }
 
 
+def by_name(message: str, path: str) -> str:
+    """A message about a file that is seen beside it, or whose folder was just chosen: with its name only."""
+    return message.replace(path, Path(path).name)
+
+
+def lost(errors: Iterable[Exception]) -> str:
+    """What is wrong with images that cannot be shown: of the first in full, and how many more there are."""
+    first, *others = (str(error) for error in errors)
+    return first + (f" ({len(others)} more cannot be shown)" if others else "")
+
+
 def status_line(status: Status | None, share: float) -> str:
     """What is computed, how complete it is, and how fast it was."""
     if status is None:
@@ -109,3 +139,13 @@ def advice(names: list[str], n_painted: int) -> str:
         first, second = (*names, "a second class")[:2] if names else ("the first class", "a second class")
         return NO_STROKES.format(first=first, second=second)
     return ONE_CLASS if n_painted == 1 else ""
+
+
+def explanation(found: Explanation) -> str:
+    """What speaks for a pixel's prediction, with links "0", "1", ... to the painted pixels that look most like it."""
+    shares = ", ".join(f"{escape(name)} {share:.0%}" for name, share in found.probabilities)
+    links = ", ".join(
+        f'<a href="{i}" style="color: {LINK}">{escape(alike.class_name)}</a>' for i, alike in enumerate(found.alike)
+    )
+    doubt = f" {UNLIKE}" if found.is_unlike else ""
+    return f"This pixel: {shares}. Most like it of what is painted: {links}.{doubt}"

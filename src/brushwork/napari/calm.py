@@ -1,0 +1,54 @@
+"""What rests while someone paints, so that the stroke's answer has the processors for itself.
+
+napari draws its list of layers anew for each event of a layer, and with it the whole window: without a graphics card that takes both
+processors for 20 milliseconds, several times a stroke.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer
+
+
+class Calm(QObject):
+    """Owns whether the list of layers of a viewer is drawn."""
+
+    def __init__(
+        self, viewer: Any, wait: int, *, paints: Callable[[], bool], begin: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        """wait : milliseconds after a release of the mouse until the list is drawn again.
+
+        paints : whether a press of the mouse begins a stroke. begin, end : called at such a press, and at the release.
+        """
+        super().__init__()
+        self._viewer, self._paints, self._begin, self._end = viewer, paints, begin, end
+        self._list = getattr(viewer.window._qt_viewer, "layers", None)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(wait)
+        self._timer.timeout.connect(self._draw)
+        viewer.mouse_drag_callbacks.append(self._drag)
+
+    def _drag(self, viewer: Any, event: Any) -> Generator[None, None, None]:
+        if self._list is None or not self._paints():
+            return
+        self._timer.stop()
+        self._list.setUpdatesEnabled(False)
+        self._begin()
+        yield
+        while event.type == "mouse_move":
+            yield
+        self._end()
+        self._timer.start()
+
+    def _draw(self) -> None:
+        """Draw the list again."""
+        with suppress(RuntimeError):  # the window may be gone
+            self._list.setUpdatesEnabled(True)
+
+    def close(self) -> None:
+        self._timer.stop()
+        self._draw()
+        with suppress(ValueError):
+            self._viewer.mouse_drag_callbacks.remove(self._drag)
