@@ -20,7 +20,9 @@ from brushwork.features import FeatureSet
 from brushwork.image import Image, as_image, check_is_image, n_channels
 from brushwork.priors import reweigh
 
-FORMAT, FORMAT_VERSION = "brushwork-model", 1
+FORMAT, FORMAT_VERSION = "brushwork-model", 2
+PLAIN_VERSION = 1  # of models without an earlier one
+EARLIER = "earlier."  # before the names of an earlier model's arrays
 PIXEL_SIZE_TOLERANCE = 0.05
 ARRAY_EDGE = {2: (512, 2048), 3: (64, 128, 256)}  # blocks of an image in memory
 
@@ -32,6 +34,7 @@ class Classifier:
     features : resolved (FeatureSet.resolved). classes, colors : names and "#rrggbb" of the classes.
     channel_names, pixel_size, axes : of the images it was trained on. provenance : how it came to be, JSON.
     class_weights : the estimator's probabilities are multiplied with these (see brushwork.priors); empty leaves them as they are.
+    earlier : another classifier of the same images, whose probabilities are further channels here, behind the image's own.
     """
 
     features: FeatureSet = field(repr=False)
@@ -44,6 +47,7 @@ class Classifier:
     axes: str = ""
     class_weights: tuple[float, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    earlier: "Classifier | None" = field(default=None, repr=False)
 
     @property
     def n_classes(self) -> int:
@@ -52,7 +56,8 @@ class Classifier:
     @property
     def map_names(self) -> tuple[str, ...]:
         """A name for every feature map, with the channels' names."""
-        return self.features.names_with(self.channel_names)
+        further = self.earlier.classes if self.earlier is not None else ()
+        return self.features.names_with((*self.channel_names, *further))
 
     def check_image(self, image: Image) -> None:
         """Raise InputError where this classifier cannot be applied to `image`."""
@@ -82,10 +87,15 @@ class Classifier:
     def block(self, image: Image, write: Region) -> Block:
         return self.features.block(image, write)
 
+    def seen(self, image: Image) -> Image:
+        """What the features are computed on: the image, with the probabilities of the earlier classifier where there is one."""
+        return image if self.earlier is None else WithProbabilities(image, self.earlier)
+
     def predict_block(self, image: Image, block: Block, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Probabilities of a block's `write` region, (n_classes, *spatial) float32. The image is not checked."""
         if out is None:
             out = np.empty((self.n_classes, *block.write.shape), np.float32)
+        image = self.seen(image)
         scratch: NDArray[np.float32] | None = None
         for region, maps in self.features.tiles(image, block):
             flat = maps.reshape(len(maps), -1)
@@ -143,21 +153,12 @@ class Classifier:
         """Write a model file (.bwm): safetensors with a JSON header, written aside and renamed."""
         from safetensors.numpy import save
 
-        header = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "software": f"brushwork {__version__}",
-            "features": self.features.to_json(),
-            "classes": [{"name": n, "color": c} for n, c in zip(self.classes, self.colors)],
-            "channels": list(self.channel_names),
-            "pixel_size": self.pixel_size,
-            "ndim": self.ndim,
-            "axes": self.axes,
-            "class_weights": self.class_weights,
-            "estimator": {"kind": self.estimator.kind, "settings": self.estimator.settings()},
-            "provenance": self.provenance,
-        }
-        arrays = {name: np.ascontiguousarray(a) for name, a in self.estimator.arrays().items()}
+        header, arrays = self._described()
+        header |= {"format": FORMAT, "version": PLAIN_VERSION, "software": f"brushwork {__version__}"}
+        if self.earlier is not None:
+            facts, more = self.earlier._described()
+            header |= {"version": FORMAT_VERSION, "earlier": facts}
+            arrays |= {EARLIER + name: array for name, array in more.items()}
         header["digest"] = _digest(arrays)
         data = save(arrays, metadata={FORMAT: json.dumps(header)})
         path = Path(path)
@@ -173,6 +174,21 @@ class Classifier:
                 f"the model could not be written to {path}: {error.strerror or error}; choose another place"
             ) from error
 
+    def _described(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What a model file says of this model alone, and its arrays."""
+        header = {
+            "features": self.features.to_json(),
+            "classes": [{"name": n, "color": c} for n, c in zip(self.classes, self.colors)],
+            "channels": list(self.channel_names),
+            "pixel_size": self.pixel_size,
+            "ndim": self.ndim,
+            "axes": self.axes,
+            "class_weights": self.class_weights,
+            "estimator": {"kind": self.estimator.kind, "settings": self.estimator.settings()},
+            "provenance": self.provenance,
+        }
+        return header, {name: np.ascontiguousarray(a) for name, a in self.estimator.arrays().items()}
+
     @staticmethod
     def load(path: str | Path) -> "Classifier":
         """Open a model file. Raises InputError where it is missing, damaged or something else."""
@@ -181,31 +197,87 @@ class Classifier:
             raise InputError(
                 f"{path} is damaged: its numbers are not those that were saved; copy it again or train it again"
             )
-        try:
-            pixel_size = header["pixel_size"]
-            fitted = restore(header["estimator"]["kind"], arrays, header["estimator"]["settings"])
-            model = Classifier(
-                features=FeatureSet.from_json(header["features"]),
-                classes=tuple(c["name"] for c in header["classes"]),
-                estimator=fitted,
-                ndim=header["ndim"],
-                colors=tuple(c["color"] for c in header["classes"]),
-                channel_names=tuple(header["channels"]),
-                pixel_size=tuple(pixel_size) if pixel_size else None,
-                axes=header["axes"],
-                class_weights=_checked_weights(header.get("class_weights", ()), len(header["classes"])),
-                provenance=header["provenance"],
-            )
-            n_maps = model.features.n_maps
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} cannot be used: {error}. It is damaged, or needs a part of brushwork that is not installed here"
-            ) from None
-        if (fitted.n_classes, fitted.n_maps) != (model.n_classes, n_maps):
-            raise InputError(
-                f"{path} is a damaged model file: its estimator and its features do not fit; train it again"
-            )
-        return model
+        facts = header.get("earlier")
+        earlier = None
+        if facts is not None:
+            theirs = {name.removeprefix(EARLIER): a for name, a in arrays.items() if name.startswith(EARLIER)}
+            arrays = {name: a for name, a in arrays.items() if not name.startswith(EARLIER)}
+            earlier = _restored(facts, theirs, Path(path))
+        return replace(_restored(header, arrays, Path(path)), earlier=earlier)
+
+
+@dataclass(frozen=True, eq=False)
+class WithProbabilities:
+    """An Image: another image, and a classifier's probabilities of it as further channels, in the numbers of the image.
+
+    Whole numbers are what ilastik makes of probabilities before its second stage: uint8 holds 255 p, cut off.
+    """
+
+    image: Image
+    classifier: Classifier
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.image.dtype
+
+    @property
+    def axes(self) -> str:
+        return self.image.axes
+
+    @property
+    def n_frames(self) -> int:
+        return self.image.n_frames
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return (*self.image.channel_names, *self.classifier.classes)
+
+    @property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        return self.image.pixel_size
+
+    @property
+    def uri(self) -> str:
+        return self.image.uri
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """(c, *spatial) float32."""
+        probabilities = self.classifier.predict_block(self.image, self.classifier.block(self.image, region))
+        if self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype)
+            probabilities = (limits.max - limits.min) * probabilities - limits.min
+        return np.concatenate([self.image.read(region), probabilities.astype(self.dtype).astype(np.float32)])
+
+
+def _restored(header: Mapping[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> Classifier:
+    """The model that a part of a model file describes."""
+    try:
+        pixel_size = header["pixel_size"]
+        fitted = restore(header["estimator"]["kind"], arrays, header["estimator"]["settings"])
+        model = Classifier(
+            features=FeatureSet.from_json(header["features"]),
+            classes=tuple(c["name"] for c in header["classes"]),
+            estimator=fitted,
+            ndim=header["ndim"],
+            colors=tuple(c["color"] for c in header["classes"]),
+            channel_names=tuple(header["channels"]),
+            pixel_size=tuple(pixel_size) if pixel_size else None,
+            axes=header["axes"],
+            class_weights=_checked_weights(header.get("class_weights", ()), len(header["classes"])),
+            provenance=header["provenance"],
+        )
+        n_maps = model.features.n_maps
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be used: {error}. It is damaged, or needs a part of brushwork that is not installed here"
+        ) from None
+    if (fitted.n_classes, fitted.n_maps) != (model.n_classes, n_maps):
+        raise InputError(f"{path} is a damaged model file: its estimator and its features do not fit; train it again")
+    return model
 
 
 def _checked_weights(weights: Sequence[float], n_classes: int) -> tuple[float, ...]:

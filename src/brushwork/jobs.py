@@ -179,7 +179,7 @@ class _Task:
     def _computed(self, region: Region) -> NDArray[np.float32]:
         block = self.classifier.block(self.image, region)
         if self.settings.output == "features":
-            return self.classifier.features.at(self.image, block)
+            return self.classifier.features.at(self.classifier.seen(self.image), block)
         return self.classifier.predict_block(self.image, block)
 
 
@@ -291,6 +291,8 @@ def model_hash(classifier: Classifier) -> str:
     digest = hashlib.sha256(json.dumps(classifier.features.to_json(), sort_keys=True).encode())
     facts = [classifier.estimator.kind, classifier.estimator.settings(), classifier.class_weights]
     digest.update(json.dumps(facts, sort_keys=True).encode())
+    if classifier.earlier is not None:
+        digest.update(model_hash(classifier.earlier).encode())
     try:
         arrays = classifier.estimator.arrays()
     except InputError:

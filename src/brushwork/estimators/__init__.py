@@ -81,8 +81,18 @@ def _tree_forest() -> Kind:
     return Kind(None, tree_forest.TreeForest)
 
 
+def _vigra_forest() -> Kind:
+    from brushwork.estimators import tree_forest
+
+    return Kind(None, tree_forest.VigraForest)
+
+
 # Functions, so that importing brushwork loads and compiles nothing.
-ESTIMATORS: dict[str, Callable[[], Kind]] = {"symmetric-forest": _symmetric_forest, "tree-forest": _tree_forest}
+ESTIMATORS: dict[str, Callable[[], Kind]] = {
+    "symmetric-forest": _symmetric_forest,
+    "tree-forest": _tree_forest,
+    "vigra-forest": _vigra_forest,
+}
 
 
 def kind_named(name: str, what: str = "estimator") -> Kind:
