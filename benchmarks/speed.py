@@ -1,6 +1,6 @@
 """Speed against peers, in one process, warm, on two threads: ratios of medians.
 
-    python -m benchmarks.speed [2d] [3d] [command] [training]
+    python -m benchmarks.speed [2d] [3d] [command] [training] [imported]
 
 Peers: scipy.ndimage computes the same maps; scikit-learn's RandomForest(100) classifies them; scikit-image's
 multiscale_basic_features with that forest is what one would write without brushwork. Peers run as their users run them
@@ -244,6 +244,16 @@ def compare_command() -> None:
     row("the command `brushwork predict`", mine, peer, 5, 10, pixels.size)
 
 
+def imported() -> None:
+    """Features and a forest of 100 fully grown trees, as ilastik's projects bring them; scikit-learn grows it here."""
+    pixels, strokes = picture(SHAPES[2])
+    image = as_image(pixels)
+    model = train([(image, from_array(strokes))], estimator="sklearn:RandomForestClassifier", threads=THREADS)
+    mine = median_time(lambda: to_bytes(model, image))
+    peer = median_time(scikit_image_way(pixels, strokes), PEER_REPEATS)
+    row("an imported forest, end to end", mine, peer, 6, 12, pixels.size)
+
+
 def training() -> None:
     """Fitting the default forest on 49 maps."""
     rng = np.random.default_rng(0)
@@ -258,7 +268,7 @@ def training() -> None:
 
 
 def main(parts: list[str]) -> None:
-    parts = parts or ["2d", "3d", "command", "training"]
+    parts = parts or ["2d", "3d", "command", "training", "imported"]
     print(f"{'work':34} {'brushwork':>10} {'peer':>10} {'ratio':>8}  {'bars':>12}")
     if "2d" in parts:
         compare(2)
@@ -268,6 +278,8 @@ def main(parts: list[str]) -> None:
         compare_command()
     if "training" in parts:
         training()
+    if "imported" in parts:
+        imported()
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def from_array(array: NDArray, *, has_time: bool = False, mapping: Mapping[int, 
 
 def mapped(values: NDArray, mapping: Mapping[int, int] | None) -> NDArray:
     """The classes that label values stand for; whole numbers, checked."""
-    if not np.array_equal(values, np.round(values)) or (len(values) and values.min() < 0):
+    if not (np.isfinite(values) & (values == np.round(values)) & (values >= 0)).all():
         raise InputError(
             "the label image holds fractions or negative numbers; classes are whole numbers from 1, 0 is unpainted"
         )

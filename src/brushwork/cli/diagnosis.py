@@ -15,6 +15,7 @@ from brushwork.cli.console import human_bytes
 OPTIONAL = {
     "scikit-learn": ("sklearn", "sklearn", "other estimators"),
     "imagecodecs": ("imagecodecs", "formats", "TIFF compressed with LZW, JPEG, Zstandard, ..."),
+    "nibabel": ("nibabel", "formats", "NIfTI, for ITK-SNAP"),
     "jinja2": ("jinja2", "report", "brushwork report"),
 }
 CORE = ("numpy", "scipy", "numba", "tensorstore", "tifffile", "h5py", "pillow", "safetensors")

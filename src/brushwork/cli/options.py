@@ -10,6 +10,7 @@ import typer
 from brushwork.errors import InputError, closest
 
 if TYPE_CHECKING:
+    from brushwork.blocks import Region
     from brushwork.features import FeatureSet
 
 Axes = Annotated[str | None, typer.Option("--axes", help="What the axes of the images are, e.g. zyx, yxc, tcyx.")]
@@ -75,6 +76,22 @@ def expanded(paths: list[str]) -> list[str]:
         else:
             found.append(path)
     return found
+
+
+def region_of(text: str, shape: tuple[int, ...]) -> "Region":
+    """ "0:40,100:600,:" -> the box of an image of `shape`; one START:STOP per spatial axis, either may be left out."""
+    from brushwork.blocks import Region
+
+    spans = [re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", part) for part in text.split(",")]
+    axes = "zyx"[-len(shape) :]
+    if not all(spans) or len(spans) != len(shape):
+        example = ",".join(f"0:{min(n, 100)}" for n in shape)
+        raise InputError(f"region {text!r} is not one START:STOP for each of {','.join(axes)}; give e.g. {example}")
+    starts = tuple(int(span[1] or 0) for span in spans if span)
+    stops = tuple(int(span[2] or n) for span, n in zip(spans, shape) if span)
+    if any(not 0 <= a < b <= n for a, b, n in zip(starts, stops, shape)):
+        raise InputError(f"region {text!r} is empty or leaves the image of {shape} ({','.join(axes)}); correct it")
+    return Region(starts, stops)
 
 
 def level_of(text: str | None) -> int | str | None:

@@ -9,6 +9,7 @@ import typer
 
 from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors, parse_bytes, progress
+from brushwork.cli.ilp import is_ilp, model_of_ilp
 from brushwork.cli.main import app
 from brushwork.cli.projects import images_of, is_project, model_of
 from brushwork.errors import InputError, unknown
@@ -22,7 +23,7 @@ SUFFIXES = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "hdf5": ".h5", "npy": ".npy
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model file, NAME.bwm, or a project, NAME.brushwork.")],
+    model: Annotated[Path, typer.Argument(help="A model, NAME.bwm, or a project, NAME.brushwork or NAME.ilp.")],
     images: Annotated[list[str] | None, typer.Argument(help="Images.")] = None,
     out: Annotated[
         Path | None,
@@ -81,7 +82,10 @@ def predict(
         out = out or model.absolute().with_name(f"{model.stem}_results")
     if out is None:
         raise InputError("where to? give -o FOLDER, or -o FILE for one image")
-    classifier = model_of(model, task, threads) if is_project(model) else Classifier.load(model)
+    if is_ilp(model):
+        classifier = model_of_ilp(model)
+    else:
+        classifier = model_of(model, task, threads) if is_project(model) else Classifier.load(model)
     targets = _targets(images, out, output, as_)
     mask_uri = resolved(ignore) if ignore else None
     wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
@@ -190,9 +194,13 @@ def convert(
     axes: o.Axes = None,
     level: o.Level = None,
     pixel_size: o.PixelSize = None,
+    region: Annotated[
+        str | None, typer.Option("--region", help="A part of it: START:STOP in pixels for (z,)y,x, e.g. 0:40,100:600,:")
+    ] = None,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Write an image in another format: .ome.zarr, .tif, .h5, .npy or .png. The last name is the target."""
+    """Write an image in another format: .ome.zarr, .tif, .h5, .nii.gz, .npy or .png. The last name is the target."""
+    from brushwork.image import cut_out
     from brushwork.io import open_image, write_image
 
     if len(source) < 2:
@@ -202,6 +210,8 @@ def convert(
     *files, target = source
     uri: str | list[str] = files[0] if len(files) == 1 else files
     image = open_image(uri, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size))
+    if region is not None:
+        image = cut_out(image, o.region_of(region, image.shape))
     with progress(Path(target).name) as show:
         write_image(image, Path(target), overwrite=overwrite, progress=show)
     console.print(f"{target}  {image.axes} {image.shape}", highlight=False, soft_wrap=True)

@@ -13,11 +13,12 @@ from brushwork.errors import InputError
 
 @app.command()
 def info(
-    what: Annotated[list[str], typer.Argument(help="Models, projects, images, or folders of them.")],
+    what: Annotated[list[str], typer.Argument(help="Models, projects (ilastik's too), images, or folders of them.")],
     axes: o.Axes = None,
     level: o.Level = None,
 ) -> None:
     """Say what something is: a model, an image, or what a folder holds."""
+    from brushwork.cli.ilp import info_ilp, is_ilp
     from brushwork.cli.projects import info_project, is_project
     from brushwork.io import is_zarr
     from brushwork.jobs import RECORD
@@ -26,6 +27,8 @@ def info(
         path = Path(name)
         if path.suffix == ".bwm":
             _info_model(path)
+        elif is_ilp(path):
+            info_ilp(path)
         elif is_project(path) and path.is_dir():
             info_project(path)
         elif (path / RECORD).is_file():

@@ -15,7 +15,7 @@ from brushwork.suggest import Suggestion
 TOP = 5  # features shown
 
 
-TEXT = ("taken for", "responds to", "")  # columns of words; the others after the first are numbers
+TEXT = ("taken for", "responds to", "name", "class", "")  # columns of words; the others after the first are numbers
 
 
 def table(*columns: str, title: str | None = None) -> Table:

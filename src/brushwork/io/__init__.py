@@ -1,7 +1,8 @@
 """Images and labels from files, and volumes into files: the doors. One module per format lies behind them.
 
     open_image, open_labels     any readable file, lazily
-    write_image, export         any image, streamed into OME-Zarr, TIFF, HDF5, npy or PNG
+    write_image, export         any image, streamed into OME-Zarr, TIFF, HDF5, NIfTI, npy or PNG
+    write_labels                painted pixels, into what other programs paint with
     OmeZarrStore, Layout        an output that is written block by block
 
 The order of axes is settled here (`stored.settle`) and nowhere else.
@@ -20,10 +21,11 @@ from urllib.parse import unquote
 from brushwork.errors import InputError, unknown
 from brushwork.image import ArrayImage, Image
 from brushwork.io.layout import Layout, layout_of
-from brushwork.io.stored import Level, Stored, is_zarr, settle
+from brushwork.io.stored import Level, Stored, is_zarr, settle, suffix_of
 from brushwork.io.wrong import looks_like, missing
 
 if TYPE_CHECKING:
+    from brushwork.io.label_writers import write_labels
     from brushwork.io.ome_zarr import OmeZarrStore
     from brushwork.io.writers import WRITERS, export, write_image
     from brushwork.labels import Labels
@@ -39,17 +41,25 @@ __all__ = [
     "export",
     "image_levels",
     "is_zarr",
+    "label_values",
     "layout_of",
     "open_image",
     "open_labels",
     "readers",
     "write_image",
+    "write_labels",
 ]
 
 Uri = str | os.PathLike[str]
 Reader = Callable[[str], Stored]
 
-LATER = {"OmeZarrStore": "ome_zarr", "export": "writers", "write_image": "writers", "WRITERS": "writers"}
+LATER = {
+    "OmeZarrStore": "ome_zarr",
+    "export": "writers",
+    "write_image": "writers",
+    "WRITERS": "writers",
+    "write_labels": "label_writers",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -73,6 +83,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _format("raster")),
     **dict.fromkeys((".npy", ".npz"), _format("numpy_files")),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), _format("hdf5")),
+    **dict.fromkeys((".nii", ".nii.gz"), _format("nifti")),
     ".zarr": _format("zarr"),
     **dict.fromkeys(("http", "https", "s3", "gs"), _format("zarr")),
 }
@@ -152,6 +163,13 @@ def open_labels(
     return read_labels(stored, name, image, mapping, offset)
 
 
+def label_values(uri: Uri | Sequence[Uri]) -> dict[int, int]:
+    """How many pixels of a label image hold each value but 0; raises InputError where the values are no whole numbers from 0."""
+    from brushwork.io.label_files import values_in
+
+    return values_in(*_stored(uri))
+
+
 def _stored(uri: Uri | Sequence[Uri]) -> tuple[Stored, str]:
     """What `uri` holds, and its name in messages."""
     if hasattr(uri, "shape"):
@@ -218,7 +236,7 @@ def _reader_of_absent(path: Path, name: str) -> Reader:
 
 def _by_suffix(path: Path) -> Reader:
     known = readers()
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path, known)
     if suffix in known:
         return known[suffix]
     suffixes = ", ".join(key for key in known if key.startswith("."))

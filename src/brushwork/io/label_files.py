@@ -1,7 +1,10 @@
-"""Label images: any readable file, matched to its image and read piece by piece."""
+"""Label images: any readable file, matched to its image and read piece by piece; and which values one holds."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from brushwork.blocks import Region, grid, whole
 from brushwork.errors import InputError
 from brushwork.image import SPATIAL, ArrayImage, Image, Sliceable
+from brushwork.io import nifti
 from brushwork.io.sources import Squeezed
 from brushwork.io.stored import Stored, checked
 from brushwork.labels import Labels, from_coords, mapped
@@ -35,6 +39,8 @@ def read_labels(
     offset: Sequence[int] | None = None,
 ) -> Labels:
     """The painted pixels of `image` that a file holds."""
+    if uri.lower().endswith(nifti.SUFFIXES):
+        nifti.check_same_place(uri, image, is_part=offset is not None)
     source = checked(stored.palette if stored.palette is not None else stored.levels[0].open(), uri)
     axes = stored.axes if stored.palette is None else "yx"
     if offset is not None:
@@ -143,3 +149,40 @@ def _by(shape: tuple[int, ...]) -> str:
 
 def _named(axes: str | None) -> str:
     return f" ({axes})" if axes else ""
+
+
+# ---------------------------------------------------------------- values
+
+
+def values_in(stored: Stored, uri: str) -> dict[int, int]:
+    """How many pixels hold each value but 0; raises InputError where the values are no whole numbers from 0."""
+    source = checked(stored.palette if stored.palette is not None else stored.levels[0].open(), uri)
+    shape = tuple(source.shape)
+    counts: Counter[int] = Counter()
+    for piece in grid(whole(shape), _edge(shape)):
+        values, numbers = np.unique(np.asarray(source[piece.slices]), return_counts=True)
+        try:
+            counts.update(dict(zip(mapped(values, None).tolist(), numbers.tolist())))
+        except InputError as error:
+            raise InputError(f"{uri}: {error}") from None
+    del counts[0]
+    return dict(sorted(counts.items()))
+
+
+def itksnap_names(path: Path) -> dict[int, tuple[str, str]]:
+    """value -> (name, color) in a file of label descriptions that ITK-SNAP saves; color is "#rrggbb"."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as label descriptions of ITK-SNAP ({error})") from error
+    found = {}
+    for line in lines:
+        told = re.fullmatch(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s.*?"(.*)"\s*', line)
+        if told:
+            color = "#" + bytes(min(int(v), 255) for v in told.group(2, 3, 4)).hex()
+            found[int(told[1])] = (told[5].strip(), color)
+    if not found:
+        raise InputError(
+            f"{path} holds no label descriptions; in ITK-SNAP save them with Segmentation > Save Label Descriptions"
+        )
+    return found

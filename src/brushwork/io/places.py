@@ -77,7 +77,7 @@ def stem(uri: str) -> str:
         if part.lower().endswith((".h5", ".hdf5")) and i < len(path.parts) - 1:
             return "_".join([part.rsplit(".", 1)[0], *path.parts[i + 1 :]])
     name = path.name.replace("*", "_").replace("?", "_")
-    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".nii.gz"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name.rsplit(".", 1)[0] if "." in name else name

@@ -1,5 +1,6 @@
-"""Any image into one file (TIFF, HDF5, npy, PNG) or an OME-Zarr: streamed, written aside, renamed when complete."""
+"""Any image into one file (TIFF, HDF5, NIfTI, npy, PNG) or an OME-Zarr: streamed, written aside, renamed when complete."""
 
+import gzip
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from brushwork.io.aside import PatientFile, refuse_existing, remove, written_asi
 from brushwork.io.layout import Layout, layout_of
 from brushwork.io.ome_zarr import OmeZarrStore, Progress
 from brushwork.io.sources import CACHE_BYTES, Mapped
+from brushwork.io.stored import suffix_of
 
 SLAB_BYTES = 64 << 20
 BIG_TIFF = int(3.9e9)
@@ -41,7 +43,7 @@ def write_image(
 
     Parameters
     ----------
-    path : ends in .zarr (OME-Zarr 0.5 with a pyramid), .tif, .tiff, .h5, .hdf5, .npy or .png.
+    path : ends in .zarr (OME-Zarr 0.5 with a pyramid), .tif, .tiff, .h5, .hdf5, .nii, .nii.gz, .npy or .png.
     layout : names, colours and kind of the output; without it, those of the image.
     progress : called with the pieces done and their number.
 
@@ -58,12 +60,12 @@ def write_image(
     layout = layout or layout_of(image)
     check_layout(path, layout)
     _check_same(image, layout)
-    return WRITERS[path.suffix.lower()](image, path, layout, progress, overwrite)
+    return WRITERS[suffix_of(path, WRITERS)](image, path, layout, progress, overwrite)
 
 
 def check_layout(path: Path, layout: Layout) -> None:
     """Raise InputError where the format that the suffix of `path` names is unknown or cannot hold such an image."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path, WRITERS)
     if suffix not in WRITERS:
         raise InputError(
             f"{path}: images cannot be written as {path.suffix or 'a file without suffix'}; known are {', '.join(WRITERS)}"
@@ -278,6 +280,32 @@ def _write_hdf5(
     return (path,)
 
 
+def _write_nifti(
+    image: Image, path: Path, layout: Layout, progress: Progress | None, overwrite: bool
+) -> tuple[Path, ...]:
+    """Channels, then frames, then planes, one after the other; of several channels the image is read once for each."""
+    from brushwork.io.nifti import header_bytes
+
+    layout = _portable(layout)
+    planes = (1,) * (3 - len(layout.shape)) + layout.shape
+    sizes = layout.pixel_size and (layout.pixel_size[:1] * (3 - len(layout.shape)) + layout.pixel_size)
+    extent = (*planes[::-1], layout.n_frames, layout.n_channels)
+    while len(extent) > 3 and extent[-1] == 1:
+        extent = extent[:-1]
+    regions = [region for t in range(layout.n_frames) for region in slabs(layout, t)]
+    with written_aside(path, overwrite=overwrite) as aside, ExitStack() as stack:
+        file: Any = stack.enter_context(aside.open("wb"))
+        if path.suffix.lower() == ".gz":
+            file = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0))
+        file.write(header_bytes(extent, layout.dtype, sizes))
+        for channel in range(layout.n_channels):
+            for done, region in enumerate(regions, start=1 + channel * len(regions)):
+                file.write(np.ascontiguousarray(pixels_of(image, region, np.dtype(layout.dtype))[channel]))
+                if progress is not None:
+                    progress(done, len(regions) * layout.n_channels)
+    return (path,)
+
+
 def _portable(layout: Layout) -> Layout:
     """Yes and no as 1 and 0: what other programs read."""
     return replace(layout, dtype=np.uint8) if layout.dtype == np.bool_ else layout
@@ -412,11 +440,21 @@ def _check_tiff(layout: Layout) -> None:
         )
 
 
-CHECKS: dict[str, Callable[[Layout], None]] = {".png": _check_png, ".tif": _check_tiff, ".tiff": _check_tiff}
+def _check_nifti(layout: Layout) -> None:
+    if layout.dtype == np.float16:
+        raise InputError("NIfTI cannot hold float16; write .h5, .npy or .ome.zarr, or choose another type")
+
+
+CHECKS: dict[str, Callable[[Layout], None]] = {
+    ".png": _check_png,
+    **dict.fromkeys((".tif", ".tiff"), _check_tiff),
+    **dict.fromkeys((".nii", ".nii.gz"), _check_nifti),
+}
 WRITERS: dict[str, Writer] = {
     ".zarr": _write_zarr,
     **dict.fromkeys((".tif", ".tiff"), _write_tiff),
     **dict.fromkeys((".h5", ".hdf5"), _write_hdf5),
+    **dict.fromkeys((".nii", ".nii.gz"), _write_nifti),
     ".npy": _write_npy,
     ".png": _write_png,
 }
