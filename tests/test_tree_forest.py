@@ -66,6 +66,13 @@ def test_one_mean_over_all_trees_is_the_slow_walks(seed, n, pure):
     np.testing.assert_array_equal(forest.predict(maps), slow_mean(forest, maps))
 
 
+@given(seed=st.integers(0, 10**6), height=st.integers(1, 40), width=st.integers(1, 300))
+def test_the_shape_of_the_tile_changes_no_bit(seed, height, width):
+    forest = imported(random_forests(seed, (3, 2), N_MAPS, 2), 2)
+    maps = np.ascontiguousarray(some_rows(seed, height * width, forest).T)
+    np.testing.assert_array_equal(forest.predict(maps, width=width), forest.predict(maps))
+
+
 def test_trees_that_are_a_single_leaf_answer_with_it():
     leaf = TreeForest(
         feature=np.array([LEAF, LEAF], np.int32),

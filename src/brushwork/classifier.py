@@ -101,14 +101,20 @@ class Classifier:
             flat = maps.reshape(len(maps), -1)
             if scratch is None or scratch.shape[1] != flat.shape[1]:
                 scratch = np.empty((self.n_classes, flat.shape[1]), np.float32)
-            tile = self.probabilities(flat, scratch).reshape(self.n_classes, *maps.shape[1:])
+            tile = self.probabilities(flat, scratch, width=maps.shape[-1]).reshape(self.n_classes, *maps.shape[1:])
             valid = tuple(slice(0, n) for n in region.shape)
             out[(slice(None), *region.slices_in(block.write))] = tile[(slice(None), *valid)]
         return out
 
-    def probabilities(self, maps: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """(n_classes, n) float32 of maps (n_maps, n) float32, written to `out` where it is given."""
-        probabilities = self.estimator.predict(maps, out)
+    def probabilities(
+        self, maps: NDArray[np.float32], out: NDArray[np.float32] | None = None, *, width: int | None = None
+    ) -> NDArray[np.float32]:
+        """(n_classes, n) float32 of maps (n_maps, n) float32, written to `out` where it is given.
+
+        width : pixels in a row of the tile that the maps are of. It changes no value; some estimators are quicker for it.
+        """
+        told = {"width": width} if getattr(self.estimator, "takes_width", False) else {}
+        probabilities = self.estimator.predict(maps, out, **told)
         if self.class_weights:
             reweigh(probabilities, self.class_weights)
         return probabilities

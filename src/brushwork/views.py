@@ -86,7 +86,7 @@ class View:
         maps = self.maps(cache, model.features, part, go_on)
         if maps is None:
             return model.predict_block(self.image, model.block(self.image, part))
-        return model.probabilities(maps.reshape(len(maps), -1)).reshape(-1, *part.shape)
+        return model.probabilities(maps.reshape(len(maps), -1), width=part.shape[-1]).reshape(-1, *part.shape)
 
 
 class Canvas:

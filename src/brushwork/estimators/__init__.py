@@ -17,7 +17,11 @@ Settings = dict[str, int | float | str | bool]
 
 
 class Fitted(Protocol):
-    """A fitted estimator; its arrays never change."""
+    """A fitted estimator; its arrays never change.
+
+    One with the attribute `takes_width` set is told in `predict(maps, out, width=...)` how many pixels a row of the tile has that
+    the maps are of.
+    """
 
     kind: ClassVar[str]
 
