@@ -196,7 +196,7 @@ class Window:
             session.model is not None
             and session.model_generation == session._asked.generation
             and not session._unpredicted()
-            and self.dock._is_drawn
+            and self.dock._tiles.is_done
             and bool(watch.tiles)
             and watch.refreshes[-1] > watch.tiles[-1] - BEAT / 1000
             and any(t > watch.refreshes[-1] for t in watch.frames)

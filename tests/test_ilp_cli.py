@@ -51,3 +51,28 @@ def test_a_project_without_a_forest_cannot_predict_and_says_what_can(tmp_path):
     code, out = brushwork("predict", project_file(tmp_path, forests=None), tmp_path / "image.npy", "-o", tmp_path)
     assert code == 2
     assert "train one on its labels" in out
+
+
+def test_a_project_goes_there_and_back(tmp_path):
+    path = project_file(tmp_path)
+    code, out = brushwork("import", path, "-o", tmp_path / "mine.brushwork")
+    assert (code, f"{tmp_path / 'mine.brushwork'}: 1 of 1 images" in out) == (0, True)
+    code, out = brushwork("predict", tmp_path / "mine.brushwork", tmp_path / "image.npy", "-o", tmp_path / "out.npy")
+    assert (code, f"with the forest of {path.name}" in out) == (0, True)
+    code, out = brushwork("export", tmp_path / "mine.brushwork", "-o", tmp_path / "back.ilp", "--embed")
+    assert (code, "1 images" in out, "a forest of 5 trees" in out) == (0, True, True)
+    before, after = open_ilp(path), open_ilp(tmp_path / "back.ilp")
+    assert after.lanes[0].raw.location == "embedded"
+    assert after.stages[0].counts == before.stages[0].counts
+    assert brushwork("export", tmp_path / "mine.brushwork", "-o", tmp_path / "back.ilp")[0] == 2
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    path = project_file(tmp_path)
+    code, out = brushwork("import", path, "--into", tmp_path / "mine.brushwork")
+    assert (code, "a project of its own" in out) == (2, True)
+    code, out = brushwork("import", tmp_path / "image.npy")
+    assert (code, "give --into" in out) == (2, True)
+    assert brushwork("import", path)[0] == 0
+    code, out = brushwork("export", path.with_suffix(".brushwork"), "-o", tmp_path / "b.ilp", "--embed", "--absolute")
+    assert (code, "leave one out" in out) == (2, True)

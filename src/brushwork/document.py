@@ -30,7 +30,8 @@ class ImageEntry:
     """An image that a project knows.
 
     id : by its content (io.fingerprints). path : relative to the project's folder with "/", or absolute, or a URL.
-    shape : along the spatial axes. axes : as stored. options : what `open_image` is given besides: axes, level, pixel_size.
+    shape : along the spatial axes. axes : as stored. dtype : "" where nobody has opened it yet.
+    options : what `open_image` is given besides: axes, level, pixel_size.
     part_of : of a crop in a packed project the image that it is from ("image", its id), its "offset" there and the "path".
     """
 

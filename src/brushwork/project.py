@@ -50,6 +50,8 @@ __all__ = [
     "Trained", "applied",
 ]  # fmt: skip
 
+IMPORTED = "imported from"  # what the provenance of models of other programs names
+
 log = logging.getLogger("brushwork")
 Examples = list[tuple[Image, Labels]]
 
@@ -65,6 +67,10 @@ class Trained:
     def is_of(self, task: Task) -> bool:
         """Whether a task still has the strokes, classes and settings that were learnt from."""
         return replace(task, models=self.task.models, next_model=self.task.next_model) == self.task
+
+
+def _last_stroke(task: Task) -> int:
+    return task.strokes[-1].id if task.strokes else 0
 
 
 def _logged(error: Exception) -> None:
@@ -406,11 +412,32 @@ class Project:
         self._keep(there, model, last, measured.balanced)
         return model
 
+    def model(self, task: str = "", *, threads: int | None = None) -> Classifier:
+        """What `fit` gives; until something is painted or set, what another program learnt (`keep_imported`)."""
+        there = self.document.task(task)
+        known = self._imported(there)
+        return known if known is not None else self.fit(there.name, threads=threads)
+
+    def _imported(self, task: Task) -> Classifier | None:
+        """The newest kept model, if it came from another program and nothing was changed since."""
+        newest = task.models[-1] if task.models else None
+        if newest is None or not (self.folder / newest.file).is_file() or any(s.undone for s in task.strokes):
+            return None
+        learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.priors
+        if learnt_from != (_last_stroke(task), task.features, task.seed, task.estimator, task.priors):
+            return None
+        model = Classifier.load(self.folder / newest.file)
+        is_of = IMPORTED in model.provenance and list(model.classes) == [c.name for c in task.classes]
+        return model if is_of else None
+
     def keep_imported(self, task: str, model: Classifier) -> None:
-        """Keep in models/ what another program learnt from what is painted now. Its accuracy is not known."""
+        """Keep in models/ what another program learnt from what is painted now; its provenance says IMPORTED.
+
+        model : its classes are those of the task. Its accuracy is not known.
+        """
         self._ledger.check_writable()
         there = self.document.task(task)
-        last = there.strokes[-1].id if there.strokes else 0
+        last = _last_stroke(there)
         self._keep(there, model.with_provenance(task=there.name, last_stroke=last), last, float("nan"))
 
     def _keep(self, task: Task, model: Classifier, last_stroke: int, balanced: float) -> None:

@@ -12,21 +12,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from brushwork import taken_over
 from brushwork.advice import Advisor, Measured, Snapshot
+from brushwork.at_hand import AtHand
 from brushwork.blocks import Region
 from brushwork.classifier import Classifier
+from brushwork.counts import Counts
 from brushwork.errors import InputError, RunError
 from brushwork.explain import Explanation
 from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
-from brushwork.io import open_labels
-from brushwork.labels import Labels
+from brushwork.labels import Labels, from_coords
 from brushwork.next_place import Place
 from brushwork.overview import Overview
 from brushwork.project import ImageEntry, PaintClass, Point, Project, Stroke, Task, Trained
 from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, UNIT, Answer, TileStore, tiles_of_view
 
+NO_TASK = Task("")  # of a project without one that cannot be changed: it is only looked at
 MOST_MAPPED = 1 << 24  # pixels of a view whose feature is shown
 
 Topic = Literal["pixels", "tiles", "strokes", "counts", "classes", "images", "task", "status"]
@@ -58,13 +61,12 @@ class Workbench:
         self._news = threading.Condition()
         self.status: Status | None = None
         self.share = 1.0  # of the view that is asked for; less where it needs too many tiles
-        self.task_name = project.document.tasks[0].name
+        self._at_hand = AtHand(project)
+        self.task_name = project.document.tasks[0].name if project.document.tasks else NO_TASK.name
         self.image_id = ""
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
-        # Why images could not be opened, by id; strokes on them wait, until the image is shown, added or linked again.
-        self.lost: dict[str, InputError | RunError] = {}
-        self._counted: tuple[Any, dict[int, tuple[int, int]]] = (None, {})
+        self._counts = Counts(project)
         self._advisor = Advisor(failed)
         self._failed = failed
         self._overview: Overview | None = None
@@ -77,7 +79,7 @@ class Workbench:
 
     @property
     def task(self) -> Task:
-        return self.project.document.task(self.task_name)
+        return self.project.document.task(self.task_name) if self.project.document.tasks else NO_TASK
 
     @property
     def entry(self) -> ImageEntry:
@@ -97,6 +99,11 @@ class Workbench:
         return images[0].channel_names if images else ()
 
     @property
+    def lost(self) -> dict[str, InputError | RunError]:
+        """Why images could not be opened, by id; strokes on them wait, until the image is shown, added or linked again."""
+        return self._at_hand.lost
+
+    @property
     def classes(self) -> tuple[PaintClass, ...]:
         return self.task.classes
 
@@ -104,21 +111,11 @@ class Workbench:
         """Put the first image in front that can be opened; none where none can."""
         self.image_id = ""
         self._view = self.limit = None
-        for entry in self.project.document.images:
-            if self._found(entry.id) is not None:
-                self.show_image(entry.id)
-                return
-        self.changed(Changed("images"))
-
-    def _found(self, entry_id: str) -> Image | None:
-        """An image, or None where it cannot be opened: then `lost` says why, and it is not tried again."""
-        if entry_id in self.lost:
-            return None
-        try:
-            return self.project.image(entry_id)
-        except (InputError, RunError) as error:
-            self.lost[entry_id] = error
-            return None
+        first = self._at_hand.first()
+        if first:
+            self.show_image(first)
+        else:
+            self.changed(Changed("images"))
 
     def add_image(self, path: str) -> ImageEntry:
         """A further image, or a lost one at its new place; put in front where nothing is, or where it was lost."""
@@ -130,7 +127,7 @@ class Workbench:
     def relink(self, entry_id: str, path: str) -> list[str]:
         """Say where an image is now, and put it in front; others that moved with it are found too. Returns all their ids."""
         found = self.project.relink(entry_id, path)
-        self.lost = {}
+        self.lost.clear()
         self.show_image(entry_id)
         self.strokes_changed()
         return found
@@ -138,7 +135,7 @@ class Workbench:
     def show_image(self, entry_id: str) -> None:
         """Put an image in front; raises InputError or RunError where it cannot be opened, e.g. as its file is gone."""
         was_lost = self.lost.pop(entry_id, None) is not None
-        if self._found(entry_id) is None:
+        if self._at_hand.image(entry_id) is None:
             raise self.lost[entry_id]
         self.image_id = entry_id
         self._view = self.limit = None
@@ -185,14 +182,14 @@ class Workbench:
         """Go back to an earlier state of the project; one from before its first task gets the task in front, unpainted."""
         before = self.task
         self.project.restore(point)
-        self.lost = {}  # images are looked for where they were then
+        self.lost.clear()  # images are looked for where they were then
         document = self.project.document
         tasks = [t.name for t in document.tasks]
         if not tasks:
             self._new_task(before.name, before.classes)
         elif before.name not in tasks:
             self.task_name = tasks[0]
-        if self.image_id not in [e.id for e in document.images] or self._found(self.image_id) is None:
+        if self.image_id not in [e.id for e in document.images] or self._at_hand.image(self.image_id) is None:
             self._show_first()
         else:
             self.changed(Changed("images"))
@@ -265,30 +262,17 @@ class Workbench:
 
     def labels(self, *, check: bool = False) -> Labels:
         """What is painted on the image in front, classes as ids: to learn from, or to check with."""
+        if self.task is NO_TASK:
+            return from_coords(np.zeros((0, len(self.entry.extent)), np.int64), np.zeros(0, np.uint8), self.entry.shape)
         return self.project.labels(self.task_name, self.entry.id, check=check)
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """(pixels, strokes) painted per class id, over all images."""
-        now = (self.project.document.serial, self.task_name)
-        if now != self._counted[0]:
-            self._counted = now, self._count()
-        return self._counted[1]
-
-    def _count(self) -> dict[int, tuple[int, int]]:
-        totals = {c.id: (0, 0) for c in self.classes}
-        for entry in self.painted_images():
-            labels = self.project.labels(self.task_name, entry)
-            for class_id in np.unique(labels.classes).tolist():
-                mine = labels.classes == class_id
-                pixels, strokes = totals.get(class_id, (0, 0))
-                totals[class_id] = (pixels + int(mine.sum()), strokes + len(np.unique(labels.strokes[mine])))
-        return totals
+        return self._counts.of(self.task)
 
     def painted_images(self) -> list[str]:
         """Ids of the images with strokes, in the order of the project."""
-        known = [entry.id for entry in self.project.document.images]
-        painted = {s.image for s in self.task.strokes if not s.undone}
-        return [i for i in known if i in painted]
+        return self._at_hand.painted(self.task)
 
     # ---- classes ----
 
@@ -320,47 +304,23 @@ class Workbench:
     # ---- strokes that no hand painted ----
 
     def accept(self, region: Region) -> list[Stroke]:
-        """Take the prediction of a region over as strokes, one per class; pixels that are painted already stay as they are."""
+        """Take the prediction of a region over as strokes (taken_over.of_prediction)."""
         ids = self.tiles.picture(self.image_id, SEGMENTATION, region)
-        for labels in (self.labels(), self.labels(check=True)):
-            ids[tuple((labels.inside(region).positions - region.start).T)] = 0
-        ids[~np.isin(ids, [c.id for c in self.classes])] = 0
-        taken = []
-        for class_id in np.unique(ids[ids > 0]).tolist():
-            coords = np.argwhere(ids == class_id) + region.start
-            taken.append(self._paint(self._with_frame(coords, region.t), class_id, "prediction"))
-        self.strokes_changed()
-        return taken
+        painted = (self.labels(), self.labels(check=True))
+        return self._paint_all(taken_over.of_prediction(ids, region, self.image, self.classes, painted), "prediction")
 
     def import_labels(
         self, uri: str, *, mapping: Mapping[int, int] | None = None, offset: Sequence[int] | None = None
     ) -> int:
-        """Paint what a label image holds on the image in front; returns the number of strokes.
+        """Paint a label image on the image in front (taken_over.of_labels); returns the number of strokes."""
+        found = taken_over.of_labels(uri, self.image, self.classes, mapping=mapping, offset=offset)
+        return len(self._paint_all(found, "import"))
 
-        mapping : value in the file -> class id, 0 to leave it out; without it values are class ids, and 0 is unpainted.
-        offset : where the first pixel of a smaller label image lies; without it both have the same shape.
-        """
-        found = open_labels(uri, self.image, mapping=mapping, offset=offset)
-        absent = sorted(set(np.unique(found.classes).tolist()) - {c.id for c in self.classes})
-        if absent:
-            names = ", ".join(f"{c.id} ({c.name})" for c in self.classes)
-            raise InputError(
-                f"the labels {absent} belong to no class; map them to one of {names}, or to 0 to leave them out"
-            )
-        order = np.argsort(found.strokes, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(found.strokes[order])) + 1) if len(order) else []
-        for part in parts:
-            self._paint(found.coords[part], int(found.classes[part[0]]), "import")
+    def _paint_all(self, strokes: taken_over.Ready, origin: str) -> list[Stroke]:
+        """Paint on the image in front."""
+        done = [self.project.paint(self.task_name, self.image_id, i, at, origin=origin) for at, i in strokes]
         self.strokes_changed()
-        return len(parts)
-
-    def _paint(self, coords: NDArray[np.int64], class_id: int, origin: str) -> Stroke:
-        return self.project.paint(self.task_name, self.image_id, class_id, coords, origin=origin)
-
-    def _with_frame(self, positions: NDArray[np.int64], t: int) -> NDArray[np.int64]:
-        if self.image.n_frames == 1:
-            return positions
-        return np.column_stack([np.full(len(positions), t), positions])
+        return done
 
     # ---- learning ----
 
@@ -417,7 +377,7 @@ class Workbench:
 
     def _hand_over(self) -> None:
         """Give the session the newest strokes."""
-        examples = self._examples()
+        examples = self._at_hand.examples(self.task)
         self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
 
     # ---- how good it is, and where to paint next: aside, as they take a moment ----
@@ -432,7 +392,7 @@ class Workbench:
     def find_place(self, done: Callable[[Place | None], None], *, everywhere: bool) -> None:
         """Where to paint next, in any image of the project or in view only; see Advisor.find_place."""
         ids = [e.id for e in self.project.document.images] if everywhere else []
-        images = {i: image for i in ids if (image := self._found(i)) is not None} or {self.image_id: self.image}
+        images = self._at_hand.images(ids) or {self.image_id: self.image}
         self._advisor.find_place(self._snapshot(), images, None if everywhere else self._view, done)
 
     def explain(self, at: Sequence[int], done: Callable[[Explanation, tuple[str, ...]], None]) -> None:
@@ -448,17 +408,8 @@ class Workbench:
         self._advisor.suggest(self._snapshot(), done)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.task, self._examples(), self._examples(check=True))
-
-    def _examples(self, *, check: bool = False) -> dict[str, tuple[Image, Labels]]:
-        """The images that have strokes and are where they were, with their labels."""
-        examples = {}
-        for entry in self.painted_images():
-            labels = self.project.labels(self.task_name, entry, check=check)
-            image = self._found(entry) if len(labels) else None
-            if image is not None:
-                examples[entry] = (image, labels)
-        return examples
+        task = self.task
+        return Snapshot(task, self._at_hand.examples(task), self._at_hand.examples(task, check=True))
 
     # ---- called by the session, on its thread ----
 

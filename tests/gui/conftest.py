@@ -1,5 +1,7 @@
 """A real window on a virtual display, painted in with mouse events. Skips, with the reason, where there is no display."""
 
+import gc
+import importlib
 import os
 import sys
 import tempfile
@@ -22,6 +24,15 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(
                     pytest.mark.skip(reason="no display: run scripts/with-display.sh (Xvfb) to test the window")
                 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules_kept_from_the_collector():
+    """napari collects garbage for each layer that goes; it need not look at what was imported."""
+    if os.environ.get("DISPLAY") or sys.platform != "linux":
+        importlib.import_module("brushwork.napari.start")
+        gc.collect()
+        gc.freeze()
 
 
 class Painter:

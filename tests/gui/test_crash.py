@@ -66,7 +66,7 @@ def ready():
         return
     timer.stop()
     corner = canvas.mapToGlobal(QPoint(0, 0))
-    facts = {"corner": [corner.x(), corner.y()], "size": sizes[-1], "shown": int((dock.scene.strokes.data[:, :] > 0).sum())}
+    facts = {"corner": [corner.x(), corner.y()], "size": sizes[-1], "shown": int((dock.scene.strokes.layer.data[:, :] > 0).sum())}
     aside = notes / "ready.part"
     aside.write_text(json.dumps(facts))
     aside.rename(notes / "ready")
@@ -164,5 +164,5 @@ def test_killed_while_it_is_painted_in_the_window_opens_with_all_that_was_saved(
         kept = [(s.class_id, s.coords) for s in strokes]
     assert {class_id for class_id, _ in kept} == {1, 2}
     p = open_window(folder)
-    assert (np.asarray(p.dock.scene.strokes.data) > 0).sum() == pixels_of(kept)
+    assert (np.asarray(p.dock.scene.strokes.layer.data) > 0).sum() == pixels_of(kept)
     p.keep("after-three-kills")

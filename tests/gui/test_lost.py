@@ -45,13 +45,13 @@ def do_everything(p, monkeypatch):
         for _ in function(p.viewer) or ():
             pass
     for button in p.dock.findChildren(QAbstractButton):
-        is_there = button.isEnabled() and (button is not p.dock.find_image or button.isVisible())
+        is_there = button.isEnabled() and (button is not p.dock.images.find_button or button.isVisible())
         if is_there and button.text() != "Go back to it":
             button.click()
             p._wait(20)
-    for row in range(p.dock.image_box.count()):
-        p.dock.image_box.setCurrentIndex(row)
-        p.dock.image_box.activated.emit(row)
+    for row in range(p.dock.images.box.count()):
+        p.dock.images.box.setCurrentIndex(row)
+        p.dock.images.box.activated.emit(row)
     for view in range(p.dock.view_box.count()):
         p.dock.view_box.setCurrentIndex(view)
     p.dock.scales.preview.setChecked(True)
@@ -85,23 +85,23 @@ def test_a_project_whose_only_image_is_gone_opens_and_shows_it_once_it_is_found(
     assert seen(p) == []
     assert f"disc.npy is not in {file.parent} any more" in p.dock.status.text()
     assert p.dock.message.text() == ""
-    assert p.dock.find_image.isVisible()
+    assert p.dock.images.find_button.isVisible()
     assert p.dock.class_list.topLevelItem(1).text(2) == "1", "the strokes are counted"
     p.keep("no-image-missing")
-    p.dock.relink(str(saved(tmp_path / "other.npy", seed=7)))
+    p.dock.images.relink(str(saved(tmp_path / "other.npy", seed=7)))
     assert "not the image that was painted on" in p.dock.message.text()
     assert seen(p) == []
-    assert p.dock.find_image.isVisible()
-    p.dock.relink(str(moved))
+    assert p.dock.images.find_button.isVisible()
+    p.dock.images.relink(str(moved))
     p.settle()
     p.until_ready()
     assert "found 1 image" in p.dock.message.text()
-    assert not p.dock.find_image.isVisible()
+    assert not p.dock.images.find_button.isVisible()
     assert len(seen(p)) == 3
     np.testing.assert_array_equal(p.dock.bench.labels().coords, np.concatenate([RIM, DISC]))
     assert (p.predicted() == two_tone(SHAPE, contrast=80)[1]).mean() > 0.97
     p.keep("no-image-found")
-    p.stroke([(130, x) for x in range(110, 190, 6)])
+    p.stroke([(130, x) for x in range(110, 190, 13)])
     assert len(p.dock.bench.task.strokes) == 3
 
 
@@ -117,7 +117,7 @@ def test_nothing_goes_wrong_while_there_is_no_image(open_window, painted, tmp_pa
     assert seen(p) == []
     sentence = "disc.npy is not in" if is_gone else texts.NO_FIRST_IMAGE
     assert sentence in p.dock.status.text()
-    assert p.dock.find_image.isVisible() is is_gone
+    assert p.dock.images.find_button.isVisible() is is_gone
     p.dock.close_project()
 
 
@@ -130,10 +130,10 @@ def test_the_first_image_is_added_in_the_window(open_window, tmp_path, monkeypat
     button = next(b for b in p.dock.findChildren(QAbstractButton) if b.text() == "Add ...")
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     p.settle()
-    assert p.dock.image_box.currentText() == "disc.npy"
-    p.stroke([(20, x) for x in range(30, 260, 6)])
+    assert p.dock.images.box.currentText() == "disc.npy"
+    p.stroke([(20, x) for x in range(30, 260, 19)])
     QTest.keyClick(p.canvas, Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
-    p.stroke([(90, x) for x in range(110, 190, 6)])
+    p.stroke([(90, x) for x in range(110, 190, 13)])
     p.until_ready()
     assert (p.predicted() == two_tone(SHAPE, contrast=80)[1]).mean() > 0.97
 
@@ -143,7 +143,7 @@ def test_going_back_to_before_the_first_image_and_forth(open_window, tmp_path):
     with Project.create(folder) as project:
         project.snapshot()
     p = open_window(folder, [saved(tmp_path / "disc.npy")])
-    p.stroke([(20, x) for x in range(30, 260, 6)])
+    p.stroke([(20, x) for x in range(30, 260, 19)])
     bench = p.dock.bench
     empty = bench.project.history()[-1]
     bench.restore(empty)
@@ -158,5 +158,5 @@ def test_going_back_to_before_the_first_image_and_forth(open_window, tmp_path):
     assert len(seen(p)) == 3
     assert len(bench.labels()) > 0
     p.settle()
-    p.stroke([(200, x) for x in range(30, 260, 6)])
+    p.stroke([(200, x) for x in range(30, 260, 19)])
     assert len(bench.task.strokes) == 2

@@ -20,9 +20,9 @@ def disc(tmp_path):
 
 def two_strokes(p):
     """One in the background with class 1, one in the disc with class 2."""
-    p.stroke([(20, x) for x in range(30, 260, 6)])
+    p.stroke([(20, x) for x in range(30, 260, 19)])
     p.key(Qt.Key.Key_2, CONTROL)
-    p.stroke([(110, x) for x in range(110, 190, 6)])
+    p.stroke([(110, x) for x in range(110, 190, 13)])
 
 
 def test_two_strokes_find_the_disc_and_undo_unlearns(open_window, disc, tmp_path):
@@ -70,11 +70,11 @@ def test_the_eraser_erases(open_window, disc, tmp_path):
     p = open_window(tmp_path / "disc.brushwork", [file])
     two_strokes(p)
     n = len(p.dock.bench.labels())
-    p.dock.scene.strokes.mode = "erase"
+    p.dock.scene.strokes.layer.mode = "erase"
     p.stroke([(20, x) for x in range(30, 140, 6)])
     left = p.dock.bench.labels()
     assert 0 < len(left) < n
-    assert np.asarray(p.dock.scene.strokes.data).astype(bool).sum() == len(left)
+    assert np.asarray(p.dock.scene.strokes.layer.data).astype(bool).sum() == len(left)
     assert p.dock.bench.task.strokes[-1].origin == "eraser"
 
 
@@ -99,6 +99,6 @@ def test_nothing_in_the_dock_is_clipped(open_window, disc, tmp_path):
     p.dock.scales.fold.title.click()
     p.dock.scales.table.setCurrentCell(2, 3)
     p.dock.scales.preview.click()
-    p.until(lambda: p.dock.scene.map is not None, "the preview of a feature")
+    p.until(lambda: p.dock.scene.marks.map is not None, "the preview of a feature")
     p.settle()
     p.keep("advanced")

@@ -5,11 +5,13 @@ import pytest
 from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QPushButton
 
 from brushwork.blocks import whole
 from brushwork.errors import InputError
 from brushwork.napari import start as ways
 from brushwork.napari.start import open_project, project_beside
+from brushwork.project import Project
 
 
 @pytest.fixture
@@ -127,6 +129,28 @@ def test_a_layer_from_a_file_that_we_do_not_read_is_kept(start, tmp_path):
     assert widget.dock.bench.project.folder == tmp_path / "brushwork" / "odd.brushwork"
 
 
+def test_a_project_without_a_task_that_cannot_be_written_is_looked_at(open_window, tmp_path):
+    np.save(tmp_path / "disc.npy", pixels_of((200, 300)))
+    with Project.create(tmp_path / "disc.brushwork") as writer:
+        writer.add_image(str(tmp_path / "disc.npy"))
+        writer.flush()
+        p = open_window(writer.folder)
+        assert "Read only" in p.dock.project_label.text()
+        assert p.dock.images.box.currentText() == "disc.npy"
+        assert p.dock.bench.classes == ()
+        assert "only be looked at" in p.dock.status.text()
+        p.stroke([(20, x) for x in range(30, 160, 6)])
+        assert "no task" in p.dock.message.text()
+        assert not np.asarray(p.dock.scene.strokes.layer.data).any()
+        for button in ("Undo", "+ class", "Export ..."):
+            next(b for b in p.dock.findChildren(QPushButton) if b.text() == button).click()
+            assert p.dock.message.text() != ""
+        p.dock.project_panel.title.setChecked(True)
+        p._wait(300)
+        p.keep("nothing-to-paint")
+        p.dock.close_project()
+
+
 # ---------------------------------------------------------------- without a window
 
 
@@ -135,6 +159,23 @@ def test_the_project_of_an_address_lies_in_the_current_folder(tmp_path, monkeypa
     assert project_beside("data/cells.ome.tif") == tmp_path / "data" / "cells.brushwork"
     for address in ("https://a.org/b/brain.ome.zarr", "s3://bucket/brain.zarr", "https://a.org/brain.ome.zarr/"):
         assert project_beside(address) == tmp_path / "brain.brushwork"
+
+
+def test_an_image_that_is_known_is_opened_again_without_its_axes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("stack.npy", pixels_of((6, 40, 50)))
+    folder = tmp_path / "stack.brushwork"
+    with pytest.raises(InputError, match="axes"):
+        open_project(folder, ["stack.npy"], failed=print)
+    open_project(folder, ["stack.npy"], failed=print, axes="zyx").close()
+    for uri in ("stack.npy", str(tmp_path / "stack.npy")):
+        with open_project(folder, [uri], failed=print, axes=None) as project:
+            assert [entry.axes for entry in project.document.images] == ["zyx"]
+    (tmp_path / "other").mkdir()
+    np.save("other/stack.npy", pixels_of((40, 50)))
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(InputError, match="cannot join"):
+        open_project(folder, ["stack.npy"], failed=print)
 
 
 def test_nothing_is_made_for_an_image_that_cannot_be_opened(tmp_path):

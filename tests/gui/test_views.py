@@ -52,14 +52,14 @@ def look_at(p, point, zoom=1.0):
     p.until(lambda: not p.dock._look.isActive(), "the view is looked at")
 
 
-def across(y, x, n=60):
-    return [(y, x + k) for k in range(0, n, 6)]
+def across(y, x, n=60, step=6):
+    return [(y, x + k) for k in range(0, n, step)]
 
 
 def two_strokes(p):
-    p.stroke(across(20, 30, 200))
+    p.stroke(across(20, 30, 200, step=18))
     p.key(Qt.Key.Key_2, CONTROL)
-    p.stroke(across(110, 110))
+    p.stroke(across(110, 110, step=18))
 
 
 def move(p, at, kind, buttons):
@@ -76,7 +76,7 @@ def move(p, at, kind, buttons):
 
 def test_a_huge_plane_is_painted_in_where_it_is_looked_at(board):
     p = board
-    strokes = p.dock.scene.strokes
+    strokes = p.dock.scene.strokes.layer
     assert strokes.data.size <= 1 << 26
     p.stroke(across(50_016, 49_990))
     p.key(Qt.Key.Key_2, CONTROL)
@@ -108,13 +108,13 @@ def test_a_huge_plane_is_seen_from_afar_and_not_painted_there(board):
     before = p.dock.bench.labels().coords
     look_at(p, (50_016, 50_016), zoom=0.02)
     scene = p.dock.scene
-    assert scene.strokes.data.size <= 1 << 26
-    assert np.asarray(scene.strokes.data).any()
+    assert scene.strokes.layer.data.size <= 1 << 26
+    assert np.asarray(scene.strokes.layer.data).any()
     p.stroke([(50_000, x) for x in range(45_000, 55_000, 1000)])
     assert "Zoom in" in p.dock.message.text()
     np.testing.assert_array_equal(p.dock.bench.labels().coords, before)
     p.until(lambda: not p.dock._look.isActive(), "what was not painted is not shown")
-    assert (scene.strokes._slice.image.raw > 0).sum() < 20
+    assert (scene.strokes.layer._slice.image.raw > 0).sum() < 20
     p.viewer.dims.ndisplay = 3
     p._wait(100)
     p.viewer.dims.ndisplay = 2
@@ -145,10 +145,34 @@ def test_a_stroke_is_kept_whatever_the_view_does_meanwhile(board):
     assert p.dock.bench.task.strokes[-1].coords.min(0).tolist() == [30_014, 29_998]
 
 
+def test_a_bucket_that_would_be_cut_off_is_refused_in_words(board):
+    p = board
+    strokes = p.dock.scene.strokes
+    y, end = 50_016, strokes._window.stop[1]
+    look_at(p, (y, end - 500))
+    assert strokes._window.stop[1] == end
+    tray = [(row, x) for row in (y - 20, y + 20) for x in range(end - 500, end)]
+    side = [(row, end - 500) for row in range(y - 20, y + 21)]
+    p.dock.bench.paint(np.array(tray + side), 1)
+    p.dock.bench.strokes_changed()
+    p._wait(100)
+    n = len(p.dock.bench.labels())
+    strokes.layer.mode = "fill"
+    p.stroke([(y, end - 480)])
+    assert "the end of what can be painted" in p.dock.message.text()
+    assert len(p.dock.bench.labels()) == (np.asarray(strokes.layer.data) > 0).sum() == n
+    p.dock.bench.paint(np.array([(row, end - 100) for row in range(y - 20, y + 21)]), 1)
+    p.dock.bench.strokes_changed()
+    p._wait(100)
+    p.stroke([(y, end - 480)])
+    assert p.dock.message.text() == ""
+    assert len(p.dock.bench.labels()) == n + 39 * 399 + 39
+
+
 def test_a_small_image_is_one_array_as_it_is(open_window, disc, tmp_path):
     p = open_window(tmp_path / "disc.brushwork", [disc])
     assert not p.dock.scene.images[0].multiscale
-    assert p.dock.scene.strokes.data.shape == (220, 300)
+    assert p.dock.scene.strokes.layer.data.shape == (220, 300)
 
 
 def test_a_stroke_that_ends_after_the_image_was_changed_lies_on_its_own_image(open_window, disc, tmp_path):
@@ -177,25 +201,25 @@ def test_prediction_is_kept_to_a_box_that_can_be_moved(open_window, disc, tmp_pa
     p = open_window(tmp_path / "disc.brushwork", [disc])
     p.dock.limit.setChecked(True)
     scene, limit = p.dock.scene, p.dock.bench.limit
-    assert p.viewer.layers.selection.active is scene.box
+    assert p.viewer.layers.selection.active is scene.marks.box
     assert limit is not None
     assert 0 < limit.size < 220 * 300
     p.key(Qt.Key.Key_1, CONTROL)
-    assert p.viewer.layers.selection.active is scene.strokes
+    assert p.viewer.layers.selection.active is scene.strokes.layer
     two_strokes(p)
     p.until(lambda: p.predicted().any(), "the prediction in the box")
     p.keep("box")
-    p.viewer.layers.selection.active = scene.box
-    scene.box.selected_data = {0}
-    before = scene.box.data[0].copy()
+    p.viewer.layers.selection.active = scene.marks.box
+    scene.marks.box.selected_data = {0}
+    before = scene.marks.box.data[0].copy()
     p.stroke([(110, 150), (105, 145), (90, 130), (70, 110)])
-    assert (scene.box.data[0] < before).all(), "it was dragged with the mouse"
+    assert (scene.marks.box.data[0] < before).all(), "it was dragged with the mouse"
     p.until(lambda: p.dock.bench.limit.start < limit.start, "the limit follows the box")
     assert p.dock.bench.limit.shape == pytest.approx(limit.shape, abs=1)
-    scene.box.data = [np.array([(9.5, 19.5), (9.5, 99.5), (59.5, 99.5), (59.5, 19.5)])]
+    scene.marks.box.data = [np.array([(9.5, 19.5), (9.5, 99.5), (59.5, 99.5), (59.5, 19.5)])]
     p.until(lambda: p.dock.bench.limit.start == (10, 20), "any change of it counts")
     assert p.dock.bench.limit.stop == (60, 100)
-    p.viewer.layers.remove(scene.box)
+    p.viewer.layers.remove(scene.marks.box)
     p.until(lambda: not p.dock.limit.isChecked(), "a box that is deleted limits nothing")
     assert p.dock.bench.limit is None
     p.until_ready()
@@ -217,7 +241,7 @@ def test_the_box_of_a_stack_holds_in_all_planes(open_window, tmp_path):
     assert p.dock.bench.limit == limit
     assert p.dock.limit.isChecked()
     shown = p.screen()
-    p.dock.scene.box.visible = False
+    p.dock.scene.marks.box.visible = False
     assert (p.screen() != shown).any(-1).sum() > 500, "the box is seen in every plane"
     p.dock.limit.setChecked(False)
     p.viewer.dims.order = (1, 0, 2)
@@ -261,6 +285,9 @@ def test_a_place_that_was_suggested_is_gone_back_to(open_window, disc, tmp_path)
     p.key(Qt.Key.Key_N, SHIFT)
     assert "first place" in p.dock.message.text()
     p.key(Qt.Key.Key_N)
+    p.until(lambda: "Paint in the middle" in p.dock.message.text(), "a new place, not those that were suggested before")
+    assert tuple(p.viewer.scene.camera.center) not in centres
+    p.key(Qt.Key.Key_N, SHIFT)
     assert tuple(p.viewer.scene.camera.center) == centres[1]
 
 

@@ -74,6 +74,8 @@ def import_(
     from brushwork.exchange import import_labels
 
     if is_ilp(file):
+        if into is not None:
+            raise InputError(f"{file} becomes a project of its own; give -o NAME{PROJECT_SUFFIX} instead of --into")
         return _import_ilp(Path(file), out, data)
     if into is None:
         raise InputError("into which project? give --into NAME.brushwork")

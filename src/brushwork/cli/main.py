@@ -61,7 +61,14 @@ def run() -> None:
     # start and 0.25 s at the end.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    from brushwork.cli import predicting, projects, showing, training  # noqa: F401  they add their commands
+    from brushwork.cli import (  # noqa: F401  they add their commands
+        exchange,
+        ilastik,
+        predicting,
+        projects,
+        showing,
+        training,
+    )
 
     debug = "--debug" in sys.argv
     arguments = repeated([a for a in sys.argv[1:] if a != "--debug"])

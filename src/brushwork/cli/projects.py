@@ -53,8 +53,14 @@ def train_project(path: str | Path, out: Path | None, task: str, threads: int | 
 
 def model_of(path: str | Path, task: str, threads: int | None) -> "Classifier":
     """A model of what is painted in a project now; the project stays as it is."""
+    from brushwork.project import IMPORTED
+
     with opened(path) as project:
-        return project.fit(task, threads=threads)
+        model = project.model(task, threads=threads)
+    if IMPORTED in model.provenance:
+        note = f"with the forest of {model.provenance[IMPORTED]}, as nothing was painted since"
+        errors.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+    return model
 
 
 def images_of(path: str | Path) -> dict[str, "Image"]:

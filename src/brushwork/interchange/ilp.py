@@ -140,12 +140,14 @@ class IlpClassifier:
     """kind : ilastik's name of what is trained, "" where nothing says. n_trees : asked for, None where it does not say.
 
     forest : the trained forest, None where there is none; problem then says why in words, "" where it was never trained.
+    class_weights : what its probabilities are multiplied with, per class of the project; empty leaves them as they are.
     """
 
     kind: str = ""
     n_trees: int | None = None
     forest: VigraForest | None = field(default=None, repr=False)
     problem: str = ""
+    class_weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -506,7 +508,13 @@ def _classifier(group: Any, n_classes: int) -> IlpClassifier:
     )
     if not forests:
         return IlpClassifier(kind, n_trees)
-    return IlpClassifier(kind, n_trees, from_vigra(forests, _columns(stored, forests[0]), n_classes))
+    columns = _columns(stored, forests[0])
+    forest = from_vigra(forests, columns, n_classes)
+    weights = np.ones(n_classes)
+    weights[columns] = forests[0].class_weights or 1
+    return IlpClassifier(
+        kind, n_trees, forest, class_weights=tuple(weights.tolist()) if forests[0].class_weights else ()
+    )
 
 
 def _columns(stored: Any, forest: StoredForest) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from brushwork.image import n_channels as channels_of
 from brushwork.interchange.ilp import FEATURE_IDS, IlpFeatures, IlpProject, IlpStage, version_key
 from brushwork.interchange.ilp_images import labels_on
 from brushwork.labels import Labels, from_coords
+from brushwork.project import IMPORTED
 from brushwork.training import training_rows
 
 NEW, OLD = DIALECTS
@@ -113,12 +114,13 @@ def classifier_of(
         )
     return Classifier(
         features=features,
-        classes=_distinct([c.name for c in chosen.classes]),
+        classes=distinct([c.name for c in chosen.classes]),
         estimator=forest,
         ndim=ndim,
         colors=tuple(c.map_color for c in chosen.classes),
         channel_names=names,
         axes=axes,
+        class_weights=chosen.classifier.class_weights,
         provenance=_provenance(project, chosen),
         earlier=earlier,
     )
@@ -153,7 +155,7 @@ def _axes_of(axes: str, ndim: int, n_channels: int) -> str:
     return "".join(a for a in axes if not (a == "z" and ndim == 2) and not (a == "c" and n_channels == 1))
 
 
-def _distinct(names: list[str]) -> tuple[str, ...]:
+def distinct(names: list[str]) -> tuple[str, ...]:
     """Names that are each used once: classes may share one in ilastik."""
     found: list[str] = []
     for name in names:
@@ -165,7 +167,7 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
 
 
 def _provenance(project: IlpProject, stage: IlpStage) -> dict:
-    names = _distinct([c.name for c in stage.classes])
+    names = distinct([c.name for c in stage.classes])
     strokes = np.zeros(len(names), int)
     for found in stage.labels:
         if len(found):
@@ -174,7 +176,7 @@ def _provenance(project: IlpProject, stage: IlpStage) -> dict:
     return {
         "estimator": "vigra-forest",
         "software": f"ilastik {project.version}",
-        "imported from": project.path.name,
+        IMPORTED: project.path.name,
         "images": [lane.raw.nickname for lane in project.lanes if lane.raw is not None],
         "pixels": dict(zip(names, stage.counts)),
         "strokes": dict(zip(names, strokes.tolist())),

@@ -29,11 +29,15 @@ class VigraTree(NamedTuple):
 
 
 class StoredForest(NamedTuple):
-    """One forest group. n_maps, n_classes : what its trees were grown on."""
+    """One forest group. n_maps, n_classes : what its trees were grown on.
+
+    class_weights : what the shares in leaves were multiplied with, per class; vigra divides by the sum over all classes.
+    """
 
     n_maps: int
     n_classes: int
     trees: tuple[VigraTree, ...]
+    class_weights: tuple[float, ...] = ()
 
 
 class _Nodes(NamedTuple):
@@ -60,7 +64,17 @@ def read_forest(group: Any) -> StoredForest:
         raise Refused(f"{group.name} holds no trees")
     if sum(len(tree.topology) for tree in trees) > MOST_NODES:
         raise Refused(f"{group.name} holds more nodes than can be meant")
-    return StoredForest(n_maps, n_classes, tuple(trees))
+    return StoredForest(n_maps, n_classes, tuple(trees), _class_weights(facts, n_classes))
+
+
+def _class_weights(facts: Any, n_classes: int) -> tuple[float, ...]:
+    """Empty where all are 1, as ilastik's own are."""
+    weights = array(facts, "class_weights_", "f")
+    if weights is None or (weights == 1).all():
+        return ()
+    if weights.shape != (n_classes,) or not ((weights > 0) & (weights <= 1)).all():
+        raise Refused(f"{facts.name}/class_weights_ is {weights.ravel()[:5].tolist()}")
+    return tuple(weights.tolist())
 
 
 def _number(group: Any, name: str) -> int:
@@ -71,7 +85,7 @@ def _number(group: Any, name: str) -> int:
 
 
 def from_vigra(forests: tuple[StoredForest, ...], columns: NDArray[np.integer], n_classes: int) -> VigraForest:
-    """The estimator that votes as ilastik does with these forests.
+    """The estimator that votes as ilastik does with these forests, before classes are weighted.
 
     columns : (n_classes of the forests,) the class, from 0, that each column of their votes belongs to; the others get 0.
     Importances, which ilastik does not store, are each map's share of the questions.
@@ -81,7 +95,10 @@ def from_vigra(forests: tuple[StoredForest, ...], columns: NDArray[np.integer], 
         raise Refused("its forests differ in the number of maps or classes")
     if len(set(columns.tolist())) < len(columns) or not ((columns >= 0) & (columns < n_classes)).all():
         raise Refused(f"its forest votes for the labels {(columns + 1).tolist()}, the project has {n_classes}")
-    trees = [_nodes(tree, n_maps, len(columns)) for forest in forests for tree in forest.trees]
+    weights = forests[0].class_weights
+    if any(f.class_weights for f in forests) and len(forests) > 1:
+        raise Refused("it weights classes in several forests, which ilastik's do not")
+    trees = [_nodes(tree, n_maps, len(columns), weights) for forest in forests for tree in forest.trees]
     sizes = [len(tree.feature) for tree in trees]
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
     feature = np.concatenate([tree.feature for tree in trees])
@@ -104,7 +121,7 @@ def from_vigra(forests: tuple[StoredForest, ...], columns: NDArray[np.integer], 
         raise Refused("its forest's arrays do not describe trees") from None
 
 
-def _nodes(tree: VigraTree, n_maps: int, n_classes: int) -> _Nodes:
+def _nodes(tree: VigraTree, n_maps: int, n_classes: int, class_weights: tuple[float, ...]) -> _Nodes:
     """One tree, its nodes in the order of `topology`."""
     topology, parameters = tree
     if len(topology) < FIRST_NODE + 2 or tuple(topology[:FIRST_NODE]) != (n_maps, n_classes):
@@ -124,7 +141,7 @@ def _nodes(tree: VigraTree, n_maps: int, n_classes: int) -> _Nodes:
     # below t, for numbers of either precision, is: not above the number before t
     threshold[inner] = np.nextafter(parameters[parameter[inner] + 1], -np.inf)
     children[inner] = np.searchsorted(at, topology[at[inner][:, None] + [2, 3]])
-    votes = parameters[parameter[ends, None] + 1 + np.arange(n_classes)]
+    votes = parameters[parameter[ends, None] + 1 + np.arange(n_classes)] / (class_weights or 1)
     if not (np.abs(votes.sum(1) - 1) < 1e-6).all() or (votes < 0).any():
         raise Refused("a leaf of its forest does not hold shares that sum to 1")
     leaves[ends] = votes

@@ -28,6 +28,12 @@ def display_shape(image: Any) -> tuple[int, ...]:
     return ((image.n_frames,) if image.n_frames > 1 else ()) + tuple(image.shape)
 
 
+def display_scale(image: Any) -> tuple[float, ...]:
+    """([t,] *spatial): how large a pixel is, in micrometres where the image tells; frames are one apart."""
+    size = image.pixel_size or (1.0,) * len(image.shape)
+    return ((1.0,) if image.n_frames > 1 else ()) + tuple(size)
+
+
 def _settled(key: Any, shape: tuple[int, ...]) -> tuple[tuple[range, ...], tuple[int, ...]]:
     """(the positions that a basic key asks for along each axis, axes that integers drop)."""
     key = key if isinstance(key, tuple) else (key,)

@@ -1,18 +1,48 @@
-"""What rests while someone paints, so that the stroke's answer has the processors for itself.
+"""What is drawn later, so that a stroke's answer has the processors for itself.
 
-napari draws its list of layers anew for each event of a layer, and with it the whole window: without a graphics card that takes both
-processors for 20 milliseconds, several times a stroke.
+napari draws its list of layers anew for each event of a layer, and with it the whole window: without a graphics card
+that takes both processors for 20 milliseconds, several times a stroke.
 """
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
+
+from brushwork.napari.inside import layer_list
+from brushwork.napari.parts import timer
+
+
+class Pace(QObject):
+    """Owns when many small changes are drawn: the first at once, those that follow together, the last one always."""
+
+    def __init__(self, every: int, draw: Callable[[], None]) -> None:
+        """every : milliseconds between drawings, at least."""
+        super().__init__()
+        self._draw = draw
+        self._timer = timer(self, every, self.finish)
+        self.is_done = True  # all changes are drawn
+
+    def changed(self) -> None:
+        """There is more to draw."""
+        self.is_done = False
+        if not self._timer.isActive():
+            self.finish()
+
+    def finish(self) -> None:
+        """Draw now what is not drawn yet."""
+        if not self.is_done:
+            self.is_done = True
+            self._draw()
+            self._timer.start()
+
+    def close(self) -> None:
+        self._timer.stop()
 
 
 class Calm(QObject):
-    """Owns whether the list of layers of a viewer is drawn."""
+    """Owns whether the list of layers of a viewer is drawn: not while someone paints."""
 
     def __init__(
         self, viewer: Any, wait: int, *, paints: Callable[[], bool], begin: Callable[[], None], end: Callable[[], None]
@@ -23,11 +53,8 @@ class Calm(QObject):
         """
         super().__init__()
         self._viewer, self._paints, self._begin, self._end = viewer, paints, begin, end
-        self._list = getattr(viewer.window._qt_viewer, "layers", None)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(wait)
-        self._timer.timeout.connect(self._draw)
+        self._list = layer_list(viewer)
+        self._timer = timer(self, wait, self._draw)
         viewer.mouse_drag_callbacks.append(self._drag)
 
     def _drag(self, viewer: Any, event: Any) -> Generator[None, None, None]:

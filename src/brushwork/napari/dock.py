@@ -1,10 +1,7 @@
 """The dock: what is painted, predicted and saved, in one column. Everything it does is a call to the workbench or the scene."""
 
-import shlex
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -12,24 +9,20 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QScrollArea,
-    QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from brushwork.aside import Aside
 from brushwork.errors import InputError, RunError
-from brushwork.io import is_zarr
 from brushwork.napari import texts
-from brushwork.napari.calm import Calm
+from brushwork.napari.calm import Calm, Pace
 from brushwork.napari.class_list import ClassList
 from brushwork.napari.exporting import ExportDialog
-from brushwork.napari.parts import button, line, row, words
+from brushwork.napari.images_panel import ImagesPanel
+from brushwork.napari.parts import button, line, row, timer, words
 from brushwork.napari.project_panel import ProjectPanel
 from brushwork.napari.quality_panel import QualityPanel
 from brushwork.napari.scales import ScaleWords
@@ -52,7 +45,6 @@ class _Bridge(QObject):
 
     changed = Signal(object)
     failed = Signal(object)
-    mapped = Signal(str, str, object, object)
 
 
 class Dock(QWidget):
@@ -70,39 +62,28 @@ class Dock(QWidget):
         except BaseException:
             self.bench.close()
             raise
-        self._look = self._timer(LOOK_AFTER, self._look_now)
+        self._look = timer(self, LOOK_AFTER, self._look_now)
         self.scene.on_drawn = self._look.start
-        self._draw = self._timer(DRAW_EVERY, self._draw_rest)
-        self._is_drawn = True
-        self._classes = self._timer(0, self._show_classes)
-        self._counts = self._timer(TELL_AFTER, self._show_classes)
-        self._tell_status = self._timer(TELL_AFTER, self.show_status)
-        self._fit = self._timer(FIT_AFTER, viewer.reset_view)
+        self._tiles = Pace(DRAW_EVERY, lambda: self.scene.refresh())
+        self._classes = timer(self, 0, self._show_classes)
+        self._counts = timer(self, TELL_AFTER, self._show_classes)
+        self._tell_status = timer(self, TELL_AFTER, self.show_status)
+        self._fit = timer(self, FIT_AFTER, viewer.reset_view)
         self._is_closed = False
-        self._preview = Aside(self._bridge.failed.emit)
-        self._lost = ""  # the id of the image that `find_image` asks for
         self.export_dialog: ExportDialog | None = None
         self._build()
         self._bridge.changed.connect(self._on_changed)
         self._bridge.failed.connect(self._on_failed)
-        self._bridge.mapped.connect(self._on_mapped)
         self._calm = Calm(
             viewer, TELL_AFTER, paints=self.scene.is_in_front, begin=self.quality.rest, end=self.quality.strokes_changed
         )
         self._connect_viewer()
         self.show_project()
-        self.show_images()
+        self.images.show_images()
         self._look_now()
         if self.bench.image_id and self.bench.lost:
             self.tell(texts.lost(self.bench.lost.values()))
-            self._offer_to_find(next(iter(self.bench.lost)))
-
-    def _timer(self, wait: int, then: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(wait)
-        timer.timeout.connect(then)
-        return timer
+            self.images.offer_to_find(next(iter(self.bench.lost)))
 
     # ---- layout ----
 
@@ -128,17 +109,8 @@ class Dock(QWidget):
 
     def _project_part(self) -> list[Any]:
         self.project_label = words()
-        self.image_box = QComboBox()
-        self.image_box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.image_box.activated.connect(self._image_chosen)
-        before, after = QToolButton(), QToolButton()
-        before.setArrowType(Qt.ArrowType.LeftArrow)
-        after.setArrowType(Qt.ArrowType.RightArrow)
-        before.setToolTip(texts.TIPS["before"])
-        after.setToolTip(texts.TIPS["next"])
-        before.clicked.connect(lambda: self.step_image(-1))
-        after.clicked.connect(lambda: self.step_image(1))
-        return [self.project_label, row(self.image_box, before, after, button("Add ...", self._add_images))]
+        self.images = ImagesPanel(self.bench, do=self._try, leave=self.scene.end_stroke, tell=self.tell)
+        return [self.project_label, self.images]
 
     def _class_part(self) -> list[Any]:
         self.class_list = ClassList(self.bench)
@@ -167,19 +139,18 @@ class Dock(QWidget):
         self.status = words()
         self.message = words()
         self.message.setStyleSheet("color: #E69F00")
-        self.find_image = button("Find the image ...", self._find_image, texts.TIPS["find"])
-        self.find_image.hide()
         self.quality = QualityPanel(self.bench)
         self.quality.jump.connect(self.go_to)
         self.quality.marked.connect(self.scene.mark)
         self.quality.told.connect(self.tell)
         view = row(QLabel("View"), self.view_box, self.limit)
-        return [row(self.live, once), view, self.status, self.message, self.find_image, self.quality]
+        return [row(self.live, once), view, self.status, self.message, self.images.find_button, self.quality]
 
     def _scale_part(self) -> list[Any]:
         self.scales = ScaleWords(self.bench)
         self.scales.failed.connect(self.tell)
-        self.scales.look_at.connect(self._look_at_feature)
+        self.scales.mapped.connect(self.scene.show_map)
+        self.scales.unmapped.connect(self.scene.marks.hide_map)
         self.strokes_panel = StrokesPanel(self.bench, self.accept)
         self.strokes_panel.jump.connect(self.go_to)
         self.strokes_panel.failed.connect(self.tell)
@@ -230,14 +201,12 @@ class Dock(QWidget):
         if self._is_closed:
             return
         if changed.topic == "tiles":
-            self._is_drawn = False
-            if not self._draw.isActive():
-                self._draw_rest()
+            self._tiles.changed()
         elif changed.topic == "pixels":
             self.scene.refresh_images()
         elif changed.topic == "status":
             if self.bench.status is not None and self.bench.status.state == "ready":
-                self._draw_rest()
+                self._tiles.finish()
             _start(self._tell_status)
         elif changed.topic == "counts":
             self._counts.start()
@@ -248,20 +217,13 @@ class Dock(QWidget):
             self.scene.show_strokes()
         elif changed.topic == "images":
             self.scene.show_image()
-            self.show_images()
+            self.images.show_images()
+            self.images.find_button.hide()
             self.limit.setChecked(False)
-            self.find_image.hide()
             self._look.start()
         elif changed.topic == "task":
             self.scales.show_task()
             self.project_panel.show_project()
-
-    def _draw_rest(self) -> None:
-        """Draw the tiles that came since they were drawn last."""
-        if not self._is_drawn:
-            self._is_drawn = True
-            self.scene.refresh()
-            self._draw.start()
 
     def _show_classes(self) -> None:
         """Not at once: the list may be in the middle of telling what was edited, and must not lose its items then."""
@@ -271,10 +233,6 @@ class Dock(QWidget):
         self.tour.look()
         self.quality.strokes_changed()
         self.show_status()
-
-    def _on_mapped(self, image_id: str, name: str, region: Any, pixels: Any) -> None:
-        if not self._is_closed and self.scales.preview.isChecked() and image_id == self.bench.image_id:
-            self.scene.show_map(name, region, pixels)
 
     def _on_failed(self, error: Exception) -> None:
         self.tell(str(error) or type(error).__name__)
@@ -291,36 +249,22 @@ class Dock(QWidget):
         self.project_label.setText(f"<b>{project.name}</b> · {state}")
         self.project_label.setToolTip(str(project.folder))
 
-    def show_images(self) -> None:
-        self.image_box.blockSignals(True)
-        self.image_box.clear()
-        painted = self.bench.painted_images()
-        for entry in self.bench.project.document.images:
-            mark = "✓ " if entry.id in painted else ""
-            self.image_box.addItem(mark + entry.path.rpartition("/")[2], entry.id)
-        self.image_box.setCurrentIndex(self.image_box.findData(self.bench.image_id))
-        self.image_box.blockSignals(False)
-
     def show_status(self) -> None:
         if not self.bench.image_id:
-            self._show_nothing()
+            lost = self.bench.lost
+            self.status.setText(texts.lost(lost.values()) if lost else texts.NO_FIRST_IMAGE)
+            self.images.offer_while_lost()
             return
         counts = self.bench.counts()
         n_painted = sum(pixels > 0 for pixels, _ in counts.values())
         advice = texts.advice([c.name for c in self.bench.classes], n_painted)
         if self.viewer.dims.ndisplay == 3:
             advice = texts.IN_3D
+        elif advice and self.bench.project.read_only:
+            advice = texts.NOTHING_TO_LEARN
         elif not advice and not self.bench.live:
             advice = texts.PAUSED
         self.status.setText(advice or texts.status_line(self.bench.status, self.bench.share))
-
-    def _show_nothing(self) -> None:
-        """No image is in front: say why, and offer the way out."""
-        lost = self.bench.lost
-        self.status.setText(texts.lost(lost.values()) if lost else texts.NO_FIRST_IMAGE)
-        self.find_image.setVisible(bool(lost))
-        if self._lost not in lost:
-            self._lost = next(iter(lost), "")
 
     # ---- what the user does ----
 
@@ -349,10 +293,6 @@ class Dock(QWidget):
         if self.scene.view == CLASS:
             self.scene.show_view(CLASS, class_id)
 
-    def _image_chosen(self, row: int) -> None:
-        self.scene.end_stroke()
-        self._try(lambda: self.bench.show_image(self.image_box.itemData(row)))
-
     def _live_toggled(self, live: bool) -> None:
         self.bench.live = live
         self.show_status()
@@ -365,19 +305,6 @@ class Dock(QWidget):
 
     def toggle_unsure(self) -> None:
         self.view_box.setCurrentText(UNSURE if self.scene.view != UNSURE else FILL)
-
-    def step_image(self, by: int) -> None:
-        self.scene.end_stroke()
-        self._try(lambda: self.bench.step_image(by))
-
-    def _add_images(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Add images to the project")
-        wrong = []
-        for path in paths:
-            if self._try(partial(self.bench.add_image, path)) is None:
-                wrong.append(texts.by_name(self.message.text(), path))
-        self.show_images()
-        self.tell("\n".join(wrong))
 
     def export(self) -> None:
         """Open the page that writes predictions to files; the one that is writing, where there is one."""
@@ -405,23 +332,9 @@ class Dock(QWidget):
     def go_to(self, image_id: str, position: Any) -> None:
         """Show a pixel of an image in the middle."""
         if image_id != self.bench.image_id:
-            self.scene.end_stroke()
-            self._try(lambda: self.bench.show_image(image_id))
+            self.images.show_image(image_id)
         if image_id == self.bench.image_id:
             self.scene.go_to(position)
-
-    def _look_at_feature(self, family: str, sigma: float) -> None:
-        """Compute a feature of the view aside, then show it; "" hides it."""
-        if not family:
-            self._preview.stop()
-            self.scene.hide_map()
-            return
-        image_id = self.bench.image_id
-
-        self._preview.run(
-            lambda stop: self.bench.map_in_view(family, sigma),
-            lambda found: self._bridge.mapped.emit(image_id, f"{family} {sigma:g}", found[0], found[1][0]),
-        )
 
     def _check_toggled(self, check: bool) -> None:
         self.scene.check_only = check
@@ -430,7 +343,7 @@ class Dock(QWidget):
         if limited:
             self._try(self.scene.show_box)
         else:
-            self.scene.hide_box()
+            self.scene.marks.hide_box()
         self._look_at_box()
 
     def _look_at_box(self) -> None:
@@ -443,9 +356,8 @@ class Dock(QWidget):
 
     def script(self) -> str:
         """The commands that do without a window what the window does."""
-        folder, tasks = shlex.quote(str(self.bench.project.folder)), self.bench.project.document.tasks
-        task = f" --task {shlex.quote(self.bench.task_name)}" if len(tasks) > 1 else ""
-        return f"brushwork train {folder}{task}\nbrushwork predict {folder} --all{task}"
+        tasks = self.bench.project.document.tasks
+        return texts.script(self.bench.project.folder, self.bench.task_name if len(tasks) > 1 else "")
 
     def _copy_script(self) -> None:
         QApplication.clipboard().setText(self.script())
@@ -458,36 +370,11 @@ class Dock(QWidget):
         except (InputError, RunError) as error:
             self.tell(str(error))
             if isinstance(error, ImageMissing | ImageReplaced):
-                self._offer_to_find(error.id)
+                self.images.offer_to_find(error.id)
             return None
         self.message.setText("")
-        self.find_image.setVisible(not self.bench.image_id and bool(self.bench.lost))
+        self.images.offer_while_lost()
         return result
-
-    def _offer_to_find(self, image_id: str) -> None:
-        """An image is not where it was; the one that is seen is named."""
-        self._lost = image_id
-        self.find_image.show()
-        self.show_images()
-
-    def _find_image(self) -> None:
-        entry, title = self.bench.project.document.image(self._lost), "Where is the image now?"
-        if is_zarr(Path(entry.path)):  # a folder
-            path = QFileDialog.getExistingDirectory(self, title)
-        else:
-            path, _ = QFileDialog.getOpenFileName(self, title)
-        if path:
-            self.relink(path)
-
-    def relink(self, path: str) -> None:
-        """Say where the image is that was not found; others that moved with it are found too, and told."""
-        found = self._try(lambda: self.bench.relink(self._lost, path))
-        if found is not None:
-            self.show_images()
-            lost = self.bench.lost
-            self.tell(texts.FOUND.format(n=len(found)) + (f"; {texts.lost(lost.values())}" if lost else ""))
-            if lost:
-                self._offer_to_find(next(iter(lost)))
 
     # ---- the end ----
 
@@ -497,7 +384,7 @@ class Dock(QWidget):
             return
         with suppress(RuntimeError):  # Qt may have deleted the layer's controls with the window
             self.scene.end_stroke()
-        self._preview.close()
+        self.scales.close_panel()
         if self.export_dialog is not None:
             self.export_dialog.cancel()
         self.bench.close()
@@ -512,8 +399,9 @@ class Dock(QWidget):
     def _stop_timers(self) -> None:
         self.quality.close_panel()
         self._calm.close()
-        for timer in (self._look, self._draw, self._classes, self._counts, self._tell_status, self._fit):
-            timer.stop()
+        self._tiles.close()
+        for waiting in (self._look, self._classes, self._counts, self._tell_status, self._fit):
+            waiting.stop()
 
     def event(self, event: Any) -> bool:
         """napari's button that closes a dock only takes it out of the window."""

@@ -16,8 +16,7 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
 
     def peek(viewer: Any) -> Generator[None, None, None]:
         """While the key is down the image is seen alone."""
-        over = (dock.scene.prediction, dock.scene.probability, dock.scene.strokes)
-        layers = [layer for layer in over if layer is not None and layer.visible]
+        layers = [layer for layer in dock.scene.over() if layer.visible]
         for layer in layers:
             layer.visible = False
         yield
@@ -32,10 +31,10 @@ def bindings(dock: Dock) -> dict[str, tuple[str, Callable[[Any], Any]]]:
         "K": ("live on or off", lambda viewer: dock.live.toggle()),
         "G": ("the next way to see the prediction", lambda viewer: dock.next_view()),
         "U": ("where the prediction is unsure, and back", lambda viewer: dock.toggle_unsure()),
-        "N": ("where to paint next", lambda viewer: dock.quality.find_place()),
+        "N": ("a new place to paint at", lambda viewer: dock.quality.find_place()),
         "Shift-N": ("back to the place suggested before", lambda viewer: dock.quality.show_place_before()),
         "W": ("why the pixel below the cursor is predicted as it is", lambda viewer: dock.explain()),
-        "T": ("the next image", lambda viewer: dock.step_image(1)),
+        "T": ("the next image", lambda viewer: dock.images.step(1)),
         "`": ("see the image alone while the key is down", peek),
         "Control-Z": ("take the last stroke back", lambda viewer: dock.undo()),
         "Control-Shift-Z": ("paint it again", lambda viewer: dock.redo()),
@@ -52,8 +51,9 @@ def bind_undo(dock: Dock) -> None:
     """Undo and redo of the strokes' layer are the project's: they survive a restart."""
     if dock.scene.strokes is None:
         return
-    dock.scene.strokes.bind_key("Control-Z", lambda layer: dock.undo(), overwrite=True)
-    dock.scene.strokes.bind_key("Control-Shift-Z", lambda layer: dock.redo(), overwrite=True)
+    layer = dock.scene.strokes.layer
+    layer.bind_key("Control-Z", lambda layer: dock.undo(), overwrite=True)
+    layer.bind_key("Control-Shift-Z", lambda layer: dock.redo(), overwrite=True)
 
 
 def unbind(viewer: Any, dock: Dock) -> None:

@@ -1,8 +1,9 @@
 """Small pieces that the dock is put together from."""
 
+from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 
@@ -31,6 +32,15 @@ def button(text: str, then: Any, tip: str = "") -> QPushButton:
     made = QPushButton(text)
     made.setToolTip(tip)
     made.clicked.connect(lambda checked=False: then())
+    return made
+
+
+def timer(parent: QObject, wait: int, then: Callable[[], None]) -> QTimer:
+    """Calls once it has run for `wait` milliseconds; starting it again begins anew."""
+    made = QTimer(parent)
+    made.setSingleShot(True)
+    made.setInterval(wait)
+    made.timeout.connect(then)
     return made
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from brushwork.advice import Measured
 from brushwork.errors import InputError, RunError
 from brushwork.explain import Explanation
 from brushwork.napari import texts
-from brushwork.napari.parts import Fold, button, row, words
+from brushwork.napari.parts import Fold, button, row, timer, words
 from brushwork.next_place import Place
 from brushwork.quality import Quality
 from brushwork.workbench import Workbench
@@ -45,10 +45,7 @@ class QualityPanel(QWidget):
         self._bridge.measured.connect(self._on_measured)
         self._bridge.found.connect(self._on_found)
         self._bridge.explained.connect(self._on_explained)
-        self._idle = QTimer(self)
-        self._idle.setSingleShot(True)
-        self._idle.setInterval(IDLE)
-        self._idle.timeout.connect(self.measure)
+        self._idle = timer(self, IDLE, self.measure)
         self.next = button("Where to paint next (N)", self.find_place, texts.TIPS["next_place"])
         self.everywhere = QCheckBox("in all images")
         self.everywhere.setChecked(True)
@@ -84,11 +81,7 @@ class QualityPanel(QWidget):
         self._try(lambda: self._bench.measure(self._bridge.measured.emit))
 
     def find_place(self) -> None:
-        """Go to the next place; to one that was shown before, after going back."""
-        if self._behind:
-            self._behind -= 1
-            self._show(self._places[-1 - self._behind])
-            return
+        """Look for a new place, and go there."""
         self.told.emit(texts.LOOKING)
         self._try(lambda: self._bench.find_place(self._bridge.found.emit, everywhere=self.everywhere.isChecked()))
 
@@ -146,7 +139,7 @@ class QualityPanel(QWidget):
         if place is None:
             self.told.emit(texts.NO_PLACE)
             return
-        self._places = [*self._places, place][-MOST_PLACES:]
+        self._places, self._behind = [*self._places, place][-MOST_PLACES:], 0
         self._show(place)
 
     def _show(self, place: Place) -> None:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -14,6 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from brushwork.aside import Aside
+from brushwork.blocks import Region
 from brushwork.errors import InputError, RunError
 from brushwork.features import SIGMAS, Feature, FeatureSet, selection
 from brushwork.napari import texts
@@ -36,13 +40,16 @@ NAMES = {
 
 class _Bridge(QObject):
     suggested = Signal(str, str)  # task, selection
+    mapped = Signal(str, str, object, object)  # image id, feature, region, pixels
+    failed = Signal(object)
 
 
 class ScaleWords(QWidget):
     """Fine, medium, coarse; and the whole table under Advanced."""
 
     failed = Signal(str)
-    look_at = Signal(str, float)  # a family and sigma to be shown, "" for none
+    mapped = Signal(str, object, object)  # a feature by name, the region of the view, pixels (*spatial)
+    unmapped = Signal()  # no feature is to be seen
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
@@ -71,6 +78,10 @@ class ScaleWords(QWidget):
         suggest = button("Suggest features", self.suggest, texts.TIPS["suggest"])
         self._bridge = _Bridge()
         self._bridge.suggested.connect(self._suggested)
+        self._bridge.mapped.connect(self._on_mapped)
+        self._bridge.failed.connect(lambda error: self.failed.emit(str(error) or type(error).__name__))
+        self._preview = Aside(self._bridge.failed.emit)
+        self._is_closed = False
         self.fold = Fold("Advanced: all features", self.table, self.preview, suggest)
         column.addWidget(self.fold)
         self.show_task()
@@ -108,13 +119,26 @@ class ScaleWords(QWidget):
         )
 
     def _look_at(self, *ignored: object) -> None:
-        """Ask for a picture of the selected feature, or for none."""
+        """Compute the selected feature of the view aside, or show none."""
         i, j = self.table.currentRow(), self.table.currentColumn()
         exists = i >= 0 and SIZES[j] >= family(BUILT_IN[i]).smallest_sigma
         if not self.preview.isChecked():
-            self.look_at.emit("", 0.0)
+            self._preview.stop()
+            self.unmapped.emit()
         elif exists:
-            self.look_at.emit(BUILT_IN[i], SIZES[j])
+            name, sigma, image_id = BUILT_IN[i], SIZES[j], self._bench.image_id
+            self._preview.run(
+                lambda stop: self._bench.map_in_view(name, sigma),
+                lambda found: self._bridge.mapped.emit(image_id, f"{name} {sigma:g}", found[0], found[1][0]),
+            )
+
+    def _on_mapped(self, image_id: str, name: str, region: Region, pixels: NDArray[np.float32]) -> None:
+        if not self._is_closed and self.preview.isChecked() and image_id == self._bench.image_id:
+            self.mapped.emit(name, region, pixels)
+
+    def close_panel(self) -> None:
+        self._preview.close()
+        self._is_closed = True
 
     def suggest(self) -> None:
         """Look for a smaller set, aside, and take it."""

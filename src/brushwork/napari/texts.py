@@ -1,5 +1,6 @@
 """Every word that the dock says, in one place."""
 
+import shlex
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ TOO_MANY_AXES = (
 )
 TOO_LARGE_TO_KEEP = "{name} is in no file and holds {gigabytes:.0f} GB; save it as OME-Zarr and open that."
 NO_STROKES = "Paint a little of {first}; then Ctrl+2, and a little of {second}."
+NOTHING_TO_LEARN = "Too little is painted to learn from, and here the project can only be looked at."
 ONE_CLASS = "Now paint a little of another class (Ctrl+1, Ctrl+2, ...)."
 PAUSED = "Live is off: Update once learns from what you painted."
 READ_ONLY = "Read only: {who}"
@@ -27,6 +29,11 @@ NO_PLACE = "No further place stands out; look for mistakes by eye."
 PAINT_HERE = "Paint in the middle of the view: {reason}."
 FOUND = "found {n} image(s) again"
 ZOOM_IN = "Zoom in to paint: from here strokes are only seen, and nothing was painted."
+FLOODED = "The bucket would fill {pixels:,} pixels; close the outline first, or use the brush."
+FILLED_TO_END = (
+    "The bucket ran to the end of what can be painted around this view; close the outline first, or go to where it ends and "
+    "begin there."
+)
 END_STROKE = "End the stroke here before you go on: beyond what was in view it is not painted."
 BOX_IN_PLANE = "The box is drawn in y and x; turn to that view (2D) first."
 NO_PLACE_BEFORE = "This is the first place that was suggested."
@@ -139,6 +146,12 @@ def advice(names: list[str], n_painted: int) -> str:
         first, second = (*names, "a second class")[:2] if names else ("the first class", "a second class")
         return NO_STROKES.format(first=first, second=second)
     return ONE_CLASS if n_painted == 1 else ""
+
+
+def script(folder: Path, task: str) -> str:
+    """The commands that do without a window what the window does. task : "" for the only one."""
+    where, which = shlex.quote(str(folder)), f" --task {shlex.quote(task)}" if task else ""
+    return f"brushwork train {where}{which}\nbrushwork predict {where} --all{which}"
 
 
 def explanation(found: Explanation) -> str:

@@ -1,0 +1,259 @@
+"""An ilastik project as a project of ours: its images, what was painted, its classes and features, and its forest as a model."""
+
+import json
+import math
+import os
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+
+from brushwork.document import ImageEntry
+from brushwork.errors import InputError
+from brushwork.features import FeatureSet, selection
+from brushwork.image import SPATIAL, ArrayImage
+from brushwork.image import n_channels as channels_of
+from brushwork.interchange.ilp import IlpDataset, IlpLane, IlpProject, IlpStage, open_ilp, version_key
+from brushwork.interchange.ilp_images import labels_on, open_dataset
+from brushwork.interchange.ilp_links import without_pixels
+from brushwork.interchange.ilp_models import classifier_of, distinct, examples_of, feature_set
+from brushwork.io import open_image, write_image
+from brushwork.io.aside import refuse_existing, remove, told
+from brushwork.io.places import noted
+from brushwork.labels import Labels
+from brushwork.project import Project
+from brushwork.project_folder import IMAGES
+from brushwork.project_suffix import SUFFIX
+
+LARGEST = 1 << 50  # pixels of an image
+TASKS = {1: ("main",), 2: ("stage 1", "stage 2")}  # by the number of stages
+
+
+@dataclass(frozen=True)
+class ImportedProject:
+    """What came over.
+
+    n_lanes, n_images : how many ilastik had, and how many were found. models : tasks whose forest came too. notes : what did not
+    come, or not as it was, in words.
+    """
+
+    folder: Path
+    n_lanes: int
+    n_images: int
+    n_strokes: int
+    n_pixels: int
+    models: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def import_ilp(ilp: str | Path, folder: str | Path, *, data: str | Path | None = None) -> ImportedProject:
+    """Make a project of an ilastik project; the folder appears when it is complete.
+
+    folder : NAME.brushwork, which does not exist. data : a folder in which images are looked for that are not in their place.
+    Images are linked; those inside the ilastik project, and stacks of files, are written into the new one. What is painted on
+    images that are not found waits for them (Project.relink) if the size they had is known.
+
+    Raises
+    ------
+    InputError, RunError
+        where the project cannot be read or holds no pixel classification, or the folder exists or cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    if folder.suffix != SUFFIX:
+        raise InputError(f"a project is a folder whose name ends with {SUFFIX}; {folder} was given")
+    refuse_existing(folder, overwrite=False)
+    source = open_ilp(Path(ilp).expanduser())
+    source.stage()  # there is one
+    aside = folder.with_name(f".{folder.stem}.{os.getpid()}{SUFFIX}")  # beside it, so that relative links stay right
+    try:
+        with told(folder):
+            with Project.create(aside) as project:
+                done = _filled(project, source, data)
+            aside.rename(folder)
+    finally:
+        remove(aside)
+    return replace(done, folder=folder)
+
+
+def _filled(project: Project, source: IlpProject, data: str | Path | None) -> ImportedProject:
+    notes = list(source.problems)
+    images, entries = _add_images(project, source, data, notes)
+    names = TASKS[len(source.stages)]
+    models, n_strokes, n_pixels = [], 0, 0
+    for number, (task, stage) in enumerate(zip(names, source.stages), 1):
+        project.add_task(task)
+        ids = [
+            project.add_class(task, name, paint_class.color).id
+            for name, paint_class in zip(_class_names(stage), stage.classes)
+        ]
+        if any(c.color != c.map_color for c in stage.classes):
+            notes.append(f"{task}: the colours of predictions were left out; classes have those of their strokes")
+        _set_features(project, task, stage, notes)
+        strokes, pixels = _paint_lanes(project, task, stage, images, entries, ids, notes)
+        n_strokes, n_pixels = n_strokes + strokes, n_pixels + pixels
+        if _keep_model(project, task, source, number, images, notes):
+            models.append(task)
+    if len(source.stages) > 1:
+        notes.append(f"{names[1]}: its model also looks at the result of {names[0]}, what is trained here does not")
+    n_images = sum(image is not None for image in images)
+    return ImportedProject(
+        project.folder, len(source.lanes), n_images, n_strokes, n_pixels, tuple(models), tuple(notes)
+    )
+
+
+def _class_names(stage: IlpStage) -> tuple[str, ...]:
+    return distinct([c.name or f"Label {k}" for k, c in enumerate(stage.classes, 1)])
+
+
+# ---------------------------------------------------------------- images
+
+
+def _add_images(
+    project: Project, source: IlpProject, data: str | Path | None, notes: list[str]
+) -> tuple[list[ArrayImage | None], list[ImageEntry | None]]:
+    """(images as ilastik saw them, their entries in the project), one of each per lane, None where there is none."""
+    images: list[ArrayImage | None] = []
+    entries: list[ImageEntry | None] = []
+    n_lanes = max(len(stage.labels) for stage in source.stages)
+    for number, lane in enumerate((*source.lanes, *[IlpLane(None)] * (n_lanes - len(source.lanes)))):
+        image, entry = None, None
+        n = sum(len(stage.labels[number]) for stage in source.stages)
+        if lane.mask is not None:
+            notes.append(f"lane {number}: its prediction mask was left out; give it to predict with --ignore")
+        if lane.raw is None and n:
+            notes.append(f"lane {number}: {n:,} painted pixels were left out: nothing says on which image")
+        if lane.raw is not None:
+            try:
+                image = open_dataset(source, lane.raw, data)
+                entry = _add_image(project, lane.raw, image)
+            except InputError as error:
+                image, entry = None, _expect_image(project, source, lane.raw)
+                left = f"{n:,} painted pixels were left out" if entry is None else f"{n:,} painted pixels wait for it"
+                notes.append(f"lane {number}: {left}: {error}")
+        images.append(image)
+        entries.append(entry)
+    return images, entries
+
+
+def _expect_image(project: Project, source: IlpProject, data: IlpDataset) -> ImageEntry | None:
+    """An image that was not found, of the size that ilastik noted; None where it noted none, or it cannot join the others."""
+    n_channels, frames = data.length("c"), data.length("t")
+    if data.location != "file" or len(data.paths) > 1 or data.shape is None or n_channels is None:
+        return None
+    if math.prod(data.shape) > LARGEST:
+        return None
+    axes = "".join(a for a in data.axes if a in "yx" or data.length(a) != 1)
+    shape = tuple(data.length(a) or 1 for a in SPATIAL if a in axes)
+    names = tuple(f"channel {i}" for i in range(n_channels)) if n_channels > 1 else ("intensity",)
+    there = project.document.images
+    if there and (len(there[0].shape), len(there[0].channel_names)) != (len(shape), n_channels):
+        return None
+    stored = PureWindowsPath(data.paths[0])
+    home = source.path.absolute().parent
+    path = stored.as_posix() if stored.drive else noted(os.path.join(home, data.paths[0]), project.folder)
+    return project.expect_image(
+        ImageEntry("", path, shape, axes, "", names, options={"axes": axes}, n_frames=frames or 1)
+    )
+
+
+def _add_image(project: Project, data: IlpDataset, image: ArrayImage) -> ImageEntry:
+    """Link an image as it was opened; what no path leads to is written into the project."""
+    if data.location != "embedded" and len(data.paths) == 1:
+        for axes in (None, image.axes):
+            try:
+                opened = open_image(image.uri, axes=axes, level=data.level or None)
+            except InputError:
+                continue
+            if _looks_like(opened, image):
+                size = image.pixel_size if opened.pixel_size is None else None
+                return project.add_image(image.uri, axes=axes, level=data.level or None, pixel_size=size)
+    name, n = re.sub(r"[^\w.-]+", "_", data.nickname) or "image", 1
+    path = project.folder / IMAGES / f"{name}.h5"
+    while path.exists():
+        n += 1
+        path = path.with_name(f"{name}_{n}.h5")
+    write_image(image, path)
+    return project.add_image(path)
+
+
+def _looks_like(opened: ArrayImage, image: ArrayImage) -> bool:
+    """Whether two views of a file are the same but for axes of length 1."""
+    sides = [
+        (i.shape, i.n_frames, channels_of(i), [a for a, n in zip(i.axes, i.source.shape) if n > 1])
+        for i in (opened, image)
+    ]
+    return sides[0] == sides[1]
+
+
+# ---------------------------------------------------------------- strokes, features, forest
+
+
+def _paint_lanes(
+    project: Project,
+    task: str,
+    stage: IlpStage,
+    images: list[ArrayImage | None],
+    entries: list[ImageEntry | None],
+    ids: list[int],
+    notes: list[str],
+) -> tuple[int, int]:
+    """(strokes, pixels) that were painted. ids : of the task's classes."""
+    n_strokes, n_pixels = 0, 0
+    for number, (labels, entry, image) in enumerate(zip(stage.labels, entries, images)):
+        if entry is not None and len(labels):
+            try:
+                found = labels_on(image or without_pixels(entry), labels)
+            except InputError as error:
+                notes.append(f"lane {number}, {task}: {len(labels):,} painted pixels were left out: {error}")
+                continue
+            n_strokes += _paint(project, task, entry.id, found, ids)
+            n_pixels += len(found)
+    return n_strokes, n_pixels
+
+
+def _paint(project: Project, task: str, image: str, labels: Labels, ids: list[int]) -> int:
+    """Paint connected pixels of one class as one stroke; returns how many strokes that are."""
+    columns = len(project.document.image(image).extent)
+    order = np.argsort(labels.strokes, kind="stable")
+    strokes = np.split(order, np.flatnonzero(np.diff(labels.strokes[order])) + 1)
+    for rows in strokes:
+        project.paint(task, image, ids[labels.classes[rows[0]] - 1], labels.coords[rows, -columns:], origin="import")
+    return len(strokes)
+
+
+def _set_features(project: Project, task: str, stage: IlpStage, notes: list[str]) -> None:
+    """The task's selection; channels and dimensions stay open."""
+    if stage.features is None or not stage.features.n_chosen:
+        notes.append(f"{task}: no features were chosen, so it begins with all")
+        return
+    ndim = next((len(entry.shape) for entry in project.document.images), 3)
+    try:
+        chosen = feature_set(stage.features, ndim, 1).features
+    except InputError as error:
+        notes.append(f"{task}: its features were left out: {error}")
+        return
+    settled = FeatureSet(tuple(replace(f, channels=None, in_2d=None if ndim == 2 else f.in_2d) for f in chosen))
+    text = selection(settled, 1)
+    if set(FeatureSet.parse(text).features) != set(settled.features):  # a sigma of many digits
+        text = json.dumps([asdict(f) for f in settled.features])
+    project.change_task(task, features=text)
+
+
+def _keep_model(
+    project: Project, task: str, source: IlpProject, number: int, images: list[ArrayImage | None], notes: list[str]
+) -> bool:
+    """Keep ilastik's forest as the task's model; what is told of it elsewhere is not told again."""
+    classifier = source.stages[number - 1].classifier
+    if classifier.forest is None:
+        if not classifier.problem:
+            notes.append(f"{task}: it holds no forest; train here")
+        return False
+    dialect = "" if version_key(source.version) >= (1, 3) else None  # None: the images and labels tell
+    try:
+        model = classifier_of(source, stage=number, dialect=dialect, examples=examples_of(source, images))
+    except InputError as error:
+        notes.append(f"{task}: the forest was left out: {error}")
+        return False
+    project.keep_imported(task, replace(model, classes=_class_names(source.stages[number - 1])))
+    return True
