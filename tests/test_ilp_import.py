@@ -16,6 +16,7 @@ from brushwork.interchange.ilp_import import import_ilp
 from brushwork.interchange.ilp_models import classifier_of
 from brushwork.project import IMPORTED, ImageMissing, ImageReplaced, Project
 from ilp_files import random_forests, write_ilp
+from test_workbench import Bench
 
 SHAPE = (20, 30)
 PIXELS = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
@@ -70,6 +71,29 @@ def test_the_forest_answers_until_something_is_painted(tmp_path):
         assert IMPORTED not in project.model().provenance
         project.undo("main", project.document.images[0].id)
         assert IMPORTED not in project.model().provenance
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_the_window_shows_what_the_forest_answers_until_something_is_painted(tmp_path, stage):
+    ilp = an_ilp(tmp_path, workflow="AutocontextTwoStage")
+    second = random_forests(1, (4,), 9, 2)  # 3 maps on the image and two probabilities
+    write_ilp(ilp, suffix="01", chosen={"GaussianSmoothing": (0.3, 1.0, 1.6)}, in_2d=True, forests=second)
+    theirs = classifier_of(open_ilp(ilp), stage=stage).predict_array(PIXELS)
+    project = Project.open(import_ilp(ilp, tmp_path / "new.brushwork").folder)
+    bench = Bench(project)
+    try:
+        bench.choose_task(f"stage {stage}")
+        bench.look(whole(SHAPE))
+        bench.until_ready()
+        ids = np.array([c.id for c in bench.classes])
+        np.testing.assert_array_equal(bench.seen(), ids[theirs.argmax(0)])
+        assert bench.keep(bench.learn())[0].provenance[IMPORTED] == "old.ilp"
+        if stage == 1:
+            bench.paint(np.array([[0, 0]]), bench.classes[0].id)
+            bench.until_ready()
+            assert IMPORTED not in bench.model.provenance
+    finally:
+        bench.close()
 
 
 @pytest.mark.parametrize("change", [{"features": "gaussian:1"}, {"seed": 1}, {"priors": "strokes"}])

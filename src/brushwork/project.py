@@ -58,10 +58,13 @@ Examples = list[tuple[Image, Labels]]
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model before its accuracy is measured. task : as it was learnt from. prepared : what the model was fitted to."""
+    """A model before its accuracy is measured. task : as it was learnt from.
+
+    prepared : what the model was fitted to; None where another program did that, and the model is kept already.
+    """
 
     task: Task
-    prepared: Prepared = field(repr=False)
+    prepared: Prepared | None = field(repr=False)
     model: Classifier
 
     def is_of(self, task: Task) -> bool:
@@ -403,6 +406,8 @@ class Project:
 
     def keep(self, trained: Trained) -> Classifier:
         """Measure on strokes left out what was learnt from this project, and keep the model in models/."""
+        if trained.prepared is None:
+            return trained.model
         self._ledger.check_writable()
         there, model = trained.task, trained.model
         model.estimator.arrays()  # what cannot be saved says so now, not after the accuracy
@@ -414,21 +419,22 @@ class Project:
 
     def model(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """What `fit` gives; until something is painted or set, what another program learnt (`keep_imported`)."""
-        there = self.document.task(task)
-        known = self._imported(there)
-        return known if known is not None else self.fit(there.name, threads=threads)
+        known = self.imported(task)
+        return known.model if known is not None else self.fit(task, threads=threads)
 
-    def _imported(self, task: Task) -> Classifier | None:
+    def imported(self, task: str = "") -> Trained | None:
         """The newest kept model, if it came from another program and nothing was changed since."""
-        newest = task.models[-1] if task.models else None
-        if newest is None or not (self.folder / newest.file).is_file() or any(s.undone for s in task.strokes):
+        there = self.document.task(task)
+        newest = there.models[-1] if there.models else None
+        if newest is None or not (self.folder / newest.file).is_file() or any(s.undone for s in there.strokes):
             return None
-        learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.priors
-        if learnt_from != (_last_stroke(task), task.features, task.seed, task.estimator, task.priors):
+        learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.priors, Task.channels
+        now = _last_stroke(there), there.features, there.seed, there.estimator, there.priors, there.channels
+        if learnt_from != now:
             return None
         model = Classifier.load(self.folder / newest.file)
-        is_of = IMPORTED in model.provenance and list(model.classes) == [c.name for c in task.classes]
-        return model if is_of else None
+        is_of = IMPORTED in model.provenance and list(model.classes) == [c.name for c in there.classes]
+        return Trained(there, None, model) if is_of else None
 
     def keep_imported(self, task: str, model: Classifier) -> None:
         """Keep in models/ what another program learnt from what is painted now; its provenance says IMPORTED.

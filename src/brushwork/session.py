@@ -86,14 +86,21 @@ class Session:
                 self._ask(recipe=recipe)
             return self._asked.generation
 
-    def paint(self, examples: Mapping[str, tuple[Image, Labels]], classes: Sequence[tuple[int, str]]) -> int:
+    def paint(
+        self,
+        examples: Mapping[str, tuple[Image, Labels]],
+        classes: Sequence[tuple[int, str]],
+        *,
+        known: Classifier | None = None,
+    ) -> int:
         """The newest labels of every labelled image, by its id; returns the generation.
 
         examples : in the order of training; an image is the same object each time, as what is computed of it is kept.
         classes : (id, name) of all classes, in the order of probabilities; those that are not painted are left out.
+        known : a model of all these classes that answers the labels already: none is trained.
         """
         with self._changed:
-            self._ask(examples=tuple(examples.values()), classes=tuple(classes))
+            self._ask(examples=tuple(examples.values()), classes=tuple(classes), known=known)
             return self._asked.generation
 
     def look(self, image_id: str, image: Image, regions: Sequence[Region]) -> None:

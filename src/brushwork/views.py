@@ -83,7 +83,8 @@ class View:
         self, cache: FeatureCache, model: Classifier, part: Region, go_on: Callable[[], None]
     ) -> NDArray[np.float32]:
         """What model.predict_block answers, (n_classes, *spatial), from kept maps where these are faster."""
-        maps = self.maps(cache, model.features, part, go_on)
+        go_on()
+        maps = self.maps(cache, model.features, part, go_on) if model.earlier is None else None
         if maps is None:
             return model.predict_block(self.image, model.block(self.image, part))
         return model.probabilities(maps.reshape(len(maps), -1), width=part.shape[-1]).reshape(-1, *part.shape)

@@ -349,7 +349,10 @@ class Workbench:
 
     def learn(self) -> Trained:
         """A model of what is painted now, with the names and colours of now; trained here and now."""
-        return self.project.learn(self.task_name)
+        return self._learnt(self.task_name)
+
+    def _learnt(self, task: str) -> Trained:
+        return self.project.imported(task) or self.project.learn(task)
 
     def keep(self, trained: Trained) -> tuple[Classifier, Path]:
         """What was learnt, with its accuracy, kept among the project's models; and its file. Any thread may call it.
@@ -358,7 +361,7 @@ class Workbench:
         """
         name = trained.task.name
         if not trained.is_of(self.project.document.task(name)):
-            trained = self.project.learn(name)
+            trained = self._learnt(name)
         model = self.project.keep(trained)
         return model, self.project.folder / self.project.document.task(name).models[-1].file
 
@@ -378,13 +381,18 @@ class Workbench:
     def _hand_over(self) -> None:
         """Give the session the newest strokes."""
         examples = self._at_hand.examples(self.task)
-        self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes))
+        imported = self.project.imported(self.task_name)
+        known = imported.model if imported is not None else None
+        self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes), known=known)
 
     # ---- how good it is, and where to paint next: aside, as they take a moment ----
 
     def measure(self, done: Callable[[Measured], None]) -> None:
-        """See Advisor.measure."""
-        self._advisor.measure(self._snapshot(), done)
+        """See Advisor.measure; of what another program learnt there is nothing to tell."""
+        if self.project.imported(self.task_name) is not None:
+            done(Measured())
+        else:
+            self._advisor.measure(self._snapshot(), done)
 
     def stop_measuring(self) -> None:
         self._advisor.stop_measuring()
