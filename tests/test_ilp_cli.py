@@ -76,3 +76,18 @@ def test_what_does_not_go_together_is_refused(tmp_path):
     assert brushwork("import", path)[0] == 0
     code, out = brushwork("export", path.with_suffix(".brushwork"), "-o", tmp_path / "b.ilp", "--embed", "--absolute")
     assert (code, "leave one out" in out) == (2, True)
+
+
+def test_how_an_old_structure_tensor_was_computed_can_be_said(tmp_path):
+    path = project_file(tmp_path)
+    said = {}
+    for dialect in ("ilastik<1.3", "ilastik>=1.3"):
+        out = tmp_path / f"{len(said)}.npy"
+        asked = ("predict", path, tmp_path / "image.npy", "-o", out, "--dtype", "float32", "--dialect", dialect)
+        assert brushwork(*asked)[0] == 0
+        said[dialect] = np.load(out)
+    np.testing.assert_array_equal(said["ilastik>=1.3"], classifier_of(open_ilp(path)).predict_array(PIXELS))
+    assert (said["ilastik<1.3"] != said["ilastik>=1.3"]).any()
+    code, out = brushwork("predict", path, tmp_path / "image.npy", "-o", tmp_path / "x.npy", "--dialect", "old")
+    assert code == 2
+    assert "ilastik<1.3" in out

@@ -41,7 +41,8 @@ class Asked:
     """The newest labels and recipe.
 
     examples : images with labels of any class ids. classes : (id, name), in the order of probabilities.
-    known : a model that answers this already, with all the classes; then none is trained. since : time.perf_counter() of the asking.
+    known : a model of all the classes that answers this already; then none is trained.
+    since : time.perf_counter() of the asking.
     """
 
     generation: int = 0

@@ -15,7 +15,6 @@ from brushwork.answers import Answer, Asked, Recipe, answer, load
 from brushwork.blocks import Region, thread_count
 from brushwork.classifier import Classifier
 from brushwork.feature_cache import FeatureCache
-from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.labels import Labels
 from brushwork.views import Canvas, Piece, Shown, State, Status, View

@@ -85,7 +85,13 @@ class Answer:
         segmentation, uncertainty = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
         scaled = np.empty(probabilities.shape, np.uint8)
         flat = np.ascontiguousarray(probabilities).reshape(n_classes, -1)
-        draw(flat, np.asarray(classes, np.uint8), segmentation.ravel(), uncertainty.ravel(), scaled.reshape(n_classes, -1))
+        draw(
+            flat,
+            np.asarray(classes, np.uint8),
+            segmentation.ravel(),
+            uncertainty.ravel(),
+            scaled.reshape(n_classes, -1),
+        )
         return Answer(region, generation, tuple(classes), segmentation, uncertainty, scaled)
 
     @property

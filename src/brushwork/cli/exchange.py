@@ -7,7 +7,7 @@ import typer
 
 from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors
-from brushwork.cli.ilp import is_ilp
+from brushwork.cli.ilp import Dialect, dialect_of, is_ilp
 from brushwork.cli.main import app
 from brushwork.cli.projects import _named, opened
 from brushwork.errors import InputError
@@ -69,6 +69,7 @@ def import_(
     ] = None,
     new_classes: Annotated[bool, typer.Option("--new-classes", help="Make classes that the project lacks.")] = False,
     task: TaskName = "",
+    dialect: Dialect = None,
 ) -> None:
     """Paint labels of another program into a project, as strokes that can be undone; or take over an ilastik project."""
     from brushwork.exchange import import_labels
@@ -76,7 +77,7 @@ def import_(
     if is_ilp(file):
         if into is not None:
             raise InputError(f"{file} becomes a project of its own; give -o NAME{PROJECT_SUFFIX} instead of --into")
-        return _import_ilp(Path(file), out, data)
+        return _import_ilp(Path(file), out, data, dialect_of(dialect))
     if into is None:
         raise InputError("into which project? give --into NAME.brushwork")
     meanings = mapping_of(mapping) if mapping is not None else None
@@ -122,11 +123,11 @@ def export(
     _show(written.path, ((value, "") for value in written.values))
 
 
-def _import_ilp(file: Path, out: Path | None, data: Path | None) -> None:
+def _import_ilp(file: Path, out: Path | None, data: Path | None, dialect: str | None) -> None:
     from brushwork.interchange.ilp_import import import_ilp
 
     before_computing()
-    done = import_ilp(file, out or file.with_suffix(PROJECT_SUFFIX), data=data)
+    done = import_ilp(file, out or file.with_suffix(PROJECT_SUFFIX), data=data, dialect=dialect)
     _tell(done.notes)
     forests = f", and the forest of {', '.join(done.models)}" if done.models else ""
     console.print(

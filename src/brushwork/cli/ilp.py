@@ -1,43 +1,60 @@
 """What the commands need of ilastik's projects (.ilp): what is in one, and its classifier."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from brushwork.cli.console import console, errors
+from brushwork.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from brushwork.classifier import Classifier
     from brushwork.interchange.ilp import IlpDataset, IlpProject, IlpStage
 
 SUFFIX = ".ilp"
+DIALECTS = {"ilastik>=1.3": "", "ilastik<1.3": "ilastik<1.3"}  # as the library calls them
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        "--dialect",
+        help="Of an ilastik project: ilastik<1.3 or ilastik>=1.3, how its structure tensor was computed, where that is mistaken.",
+    ),
+]
 
 
 def is_ilp(path: str | Path) -> bool:
     return Path(path).suffix.lower() == SUFFIX
 
 
-def model_of_ilp(path: Path, *, data: Path | None = None, stage: int | None = None) -> "Classifier":
+def dialect_of(text: str | None) -> str | None:
+    if text is not None and text not in DIALECTS:
+        raise unknown("dialect", text, DIALECTS)
+    return None if text is None else DIALECTS[text]
+
+
+def model_of_ilp(path: Path, *, dialect: str | None = None) -> "Classifier":
     """The classifier that ilastik trained. Images that are found tell how an old project computed its structure tensor."""
     from brushwork.interchange.ilp import open_ilp
     from brushwork.interchange.ilp_models import classifier_of, examples_of
 
     project = open_ilp(path)
-    images = [_image_of(project, lane.raw, data) for lane in project.lanes]
-    model = classifier_of(project, stage=stage, examples=examples_of(project, images) if project.stages else ())
+    images = [_image_of(project, lane.raw) for lane in project.lanes]
+    examples = examples_of(project, images) if project.stages else ()
+    model = classifier_of(project, dialect=dialect_of(dialect), examples=examples)
     for problem in project.problems:
         errors.print(problem, style="dim", highlight=False, markup=False, soft_wrap=True)
     return model
 
 
-def _image_of(project: "IlpProject", data: "IlpDataset | None", folder: Path | None) -> Any:
+def _image_of(project: "IlpProject", data: "IlpDataset | None") -> Any:
     """An input as an image, None where it is not at hand: it is not needed to predict others."""
-    from brushwork.errors import InputError
     from brushwork.interchange.ilp_images import open_dataset
 
     if data is None:
         return None
     try:
-        return open_dataset(project, data, folder)
+        return open_dataset(project, data)
     except InputError:
         return None
 
@@ -61,7 +78,6 @@ def info_ilp(path: Path) -> None:
 
 def _place(project: "IlpProject", data: "IlpDataset") -> str:
     """Where an input is, and whether what is there is what was painted on."""
-    from brushwork.errors import InputError
     from brushwork.interchange.ilp_images import locate, open_dataset
 
     size = f"{data.axes} {data.shape}" if data.shape is not None else data.axes

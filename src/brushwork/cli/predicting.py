@@ -9,7 +9,7 @@ import typer
 
 from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors, parse_bytes, progress
-from brushwork.cli.ilp import is_ilp, model_of_ilp
+from brushwork.cli.ilp import Dialect, is_ilp, model_of_ilp
 from brushwork.cli.main import app
 from brushwork.cli.projects import images_of, is_project, model_of
 from brushwork.errors import InputError, unknown
@@ -53,6 +53,7 @@ def predict(
         int | None, typer.Option("--block", help="Edge of a block in pixels; never changes a result.")
     ] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="About what all threads may use, e.g. 2G.")] = None,
+    dialect: Dialect = None,
     threads: o.Threads = None,
     overwrite: o.Overwrite = False,
 ) -> None:
@@ -83,7 +84,7 @@ def predict(
     if out is None:
         raise InputError("where to? give -o FOLDER, or -o FILE for one image")
     if is_ilp(model):
-        classifier = model_of_ilp(model)
+        classifier = model_of_ilp(model, dialect=dialect)
     else:
         classifier = model_of(model, task, threads) if is_project(model) else Classifier.load(model)
     targets = _targets(images, out, output, as_)

@@ -47,10 +47,13 @@ class ImportedProject:
     notes: tuple[str, ...]
 
 
-def import_ilp(ilp: str | Path, folder: str | Path, *, data: str | Path | None = None) -> ImportedProject:
+def import_ilp(
+    ilp: str | Path, folder: str | Path, *, data: str | Path | None = None, dialect: str | None = None
+) -> ImportedProject:
     """Make a project of an ilastik project; the folder appears when it is complete.
 
     folder : NAME.brushwork, which does not exist. data : a folder in which images are looked for that are not in their place.
+    dialect : how the structure tensor was computed ("" or "ilastik<1.3"); None decides by the version, images and labels.
     Images are linked; those inside the ilastik project, and stacks of files, are written into the new one. What is painted on
     images that are not found waits for them (Project.relink) if the size they had is known.
 
@@ -69,14 +72,14 @@ def import_ilp(ilp: str | Path, folder: str | Path, *, data: str | Path | None =
     try:
         with told(folder):
             with Project.create(aside) as project:
-                done = _filled(project, source, data)
+                done = _filled(project, source, data, dialect)
             aside.rename(folder)
     finally:
         remove(aside)
     return replace(done, folder=folder)
 
 
-def _filled(project: Project, source: IlpProject, data: str | Path | None) -> ImportedProject:
+def _filled(project: Project, source: IlpProject, data: str | Path | None, dialect: str | None) -> ImportedProject:
     notes = list(source.problems)
     images, entries = _add_images(project, source, data, notes)
     names = TASKS[len(source.stages)]
@@ -92,7 +95,7 @@ def _filled(project: Project, source: IlpProject, data: str | Path | None) -> Im
         _set_features(project, task, stage, notes)
         strokes, pixels = _paint_lanes(project, task, stage, images, entries, ids, notes)
         n_strokes, n_pixels = n_strokes + strokes, n_pixels + pixels
-        if _keep_model(project, task, source, number, images, notes):
+        if _keep_model(project, task, source, number, images, notes, dialect):
             models.append(task)
     if len(source.stages) > 1:
         notes.append(f"{names[1]}: its model also looks at the result of {names[0]}, what is trained here does not")
@@ -241,7 +244,13 @@ def _set_features(project: Project, task: str, stage: IlpStage, notes: list[str]
 
 
 def _keep_model(
-    project: Project, task: str, source: IlpProject, number: int, images: list[ArrayImage | None], notes: list[str]
+    project: Project,
+    task: str,
+    source: IlpProject,
+    number: int,
+    images: list[ArrayImage | None],
+    notes: list[str],
+    dialect: str | None,
 ) -> bool:
     """Keep ilastik's forest as the task's model; what is told of it elsewhere is not told again."""
     classifier = source.stages[number - 1].classifier
@@ -249,7 +258,8 @@ def _keep_model(
         if not classifier.problem:
             notes.append(f"{task}: it holds no forest; train here")
         return False
-    dialect = "" if version_key(source.version) >= (1, 3) else None  # None: the images and labels tell
+    if dialect is None and version_key(source.version) >= (1, 3):
+        dialect = ""  # else images and labels tell
     try:
         model = classifier_of(source, stage=number, dialect=dialect, examples=examples_of(source, images))
     except InputError as error:

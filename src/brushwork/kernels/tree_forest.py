@@ -3,7 +3,8 @@
 Strategy: a node holds the set of pixels that reached it, one bit each. Trees go level by level, 16 of them together: one vector
 comparison with a node's threshold tells left from right for all pixels, and a child that no pixel reaches is not visited.
 Neighbours share their paths, so a few dozen nodes are visited per tree instead of a path per pixel; in a square of 16 x 16 pixels
-40 % fewer than in a row. Nothing branches on what a child is: what is written for the other case (a leaf in the queue, an inner node among the leaves) is never read.
+40 % fewer than in a row. Nothing branches on what a child is: what is written for the other case (a leaf in the queue, an inner
+node among the leaves) is never read.
 """
 
 import numpy as np
@@ -56,8 +57,8 @@ def predict(maps, width, patch_width, feature, threshold, children, codes, roots
     """out[c, p] = mean over trees of the value, for class c, of the leaf that pixel p reaches.
 
     maps : (n_maps, n) float32, rows of `width` pixels one after the other. patch_width : what is evaluated together is so wide,
-    and 256 / patch_width rows high, which the rows have to hold. roots : (n_trees,) nodes. Of every inner node: feature : the map asked;
-    threshold : float32, a pixel goes left where its value is not above it; children : (n_nodes, 2) nodes, LEAF for leaves;
+    and 256 / patch_width rows high, which the rows have to hold. roots : (n_trees,) nodes.
+    Of every inner node: feature : the map asked; threshold : float32, a pixel goes left where its value is not above it; children : (n_nodes, 2) nodes, LEAF for leaves;
     codes : (n_nodes, 2) where the children's pixels are noted, numbered from 0 within every TREES trees: a leaf's number,
     for inner nodes one of the UNREAD numbers behind them. Leaves of a tree with the same values share a number.
     first_leaf : (n_trees + 1,) rows of `leaves` at which the leaves of a tree begin. leaves : (n_leaves, n_classes) float32.
