@@ -143,7 +143,7 @@ def test_a_view_of_what_nobody_can_hold_is_read_aside_and_in_bands():
 
 def test_an_overview_grows_until_all_is_known(monkeypatch):
     monkeypatch.setattr("brushwork.overview.EDGE", 64)
-    monkeypatch.setattr("brushwork.overview.BAND", 4000)
+    monkeypatch.setattr("brushwork.overview.BAND", 8000)
     monkeypatch.setattr("brushwork.overview.TELL_EVERY", 0)
     told = threading.Semaphore(0)
     full = np.random.default_rng(0).integers(1, 200, (3, 2, 200, 150)).astype(np.uint8)  # z c y x

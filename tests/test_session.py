@@ -330,7 +330,7 @@ def test_memory_stays_under_its_budget_over_a_thousand_views(monkeypatch):
     pixels, _ = two_tone((10, 100, 100))
     image = as_image(pixels)
     _, labels, _ = example((10, 100, 100))
-    budget = 20 * 2 * 4 * 100 * 100
+    budget = 30 * 2 * 4 * 100 * 100
     with session_of(cache_bytes=budget) as (session, watcher):
         session.use(Recipe(features))
         generation = session.paint({"ball": (image, labels)}, CLASSES)
@@ -617,6 +617,22 @@ def test_kept_rows_are_those_that_training_computes(asked, budget):
             cache.rows_of(image, features, labels, threads=1), training.rows_of(image, features, labels, threads=1)
         )
         assert cache.n_bytes <= budget
+
+
+def test_rows_of_painted_pixels_and_of_the_sample_around_them_do_not_drive_each_other_out():
+    image, _, _ = example()
+    features = FEATURES.resolved(image)
+    made = []
+    cache = FeatureCache(4 * (4 * features.n_maps + 16) * 100)  # room for 100 rows of each
+    cache.use([image])
+    original = cache._made_rows
+    cache._made_rows = lambda *a: made.append(len(a[-1])) or original(*a)
+    at = np.argwhere(np.ones((60, 80)))
+    painted = Labels((60, 80), at[:90], np.ones(90, np.uint8), np.zeros(90, np.int32))
+    sample = Labels((60, 80), at[1000:1090], np.zeros(90, np.uint8), np.zeros(90, np.int32))
+    for labels in (painted, sample, painted, sample):
+        cache.rows_of(image, features, labels, threads=1)
+    assert sum(made) == 180
 
 
 def test_workers_do_what_is_wanted_now_and_stop_when_told():

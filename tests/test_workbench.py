@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brushwork.blocks import Region, whole
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
 from brushwork.labels import from_array
 from brushwork.project import ImageMissing, Project
 from brushwork.tile_store import SEGMENTATION
@@ -363,3 +363,30 @@ def test_a_lost_image_is_left_out_of_everything(bench, tmp_path):
         assert not again.failures
     finally:
         again.close()
+
+
+def test_an_image_that_cannot_be_read_stays_behind_and_is_passed_over(bench, monkeypatch):
+    third = bench.project.add_image(str(two_tone_file(bench.project.folder.parent / "2.npy", 2)))
+    first, second = (e.id for e in bench.project.document.images[:2])
+    broken = bench.project.image(second)
+
+    read = type(broken).read
+
+    def damaged(image, region):
+        if image is broken:
+            raise OSError("a strip is damaged")
+        return read(image, region)
+
+    monkeypatch.setattr(type(broken), "read", damaged)
+    with pytest.raises(RunError, match="cannot be read"):
+        bench.show_image(second)
+    assert bench.image_id == first
+    bench.step_image(1)
+    assert bench.image_id == third.id
+    bench.step_image(-1)
+    assert bench.image_id == first
+
+
+def two_tone_file(path, seed):
+    np.save(path, two_tone(SHAPE, seed)[0])
+    return path

@@ -119,7 +119,10 @@ class Advisor:
             prepared = now.prepared()
             if prepared is None:
                 raise InputError("paint two classes first; then a prediction can be explained")
-            return explain(now.fit(prepared), image, at, now.examples(), prepared.table)
+            model = now.fit(prepared)
+            if stop():
+                raise InputError("another pixel was asked for")
+            return explain(model, image, at, now.examples(), prepared.table)
 
         self._explaining.run(work, done)
 

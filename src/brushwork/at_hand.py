@@ -28,10 +28,6 @@ class AtHand:
         """Those of these images that can be opened."""
         return {i: image for i in ids if (image := self.image(i)) is not None}
 
-    def first(self) -> str:
-        """The id of the first image that can be opened; "" where none can."""
-        return next((entry.id for entry in self._project.document.images if self.image(entry.id) is not None), "")
-
     def painted(self, task: Task) -> list[str]:
         """Ids of the images with strokes of a task, in the order of the project, lost ones too."""
         painted = {s.image for s in task.strokes if not s.undone}

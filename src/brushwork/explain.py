@@ -11,7 +11,7 @@ from brushwork.image import Image
 from brushwork.priors import cells_of
 from brushwork.training import Examples, TrainingRows, rows_at
 
-MOST_PAINTED = 20_000  # pixels that one is compared with
+MOST_PAINTED = 10_000  # pixels that one is compared with
 MOST_COMPARED = 500  # painted pixels that tell how far strokes are apart
 USUAL = 0.95  # of the painted pixels lie as close to another stroke as what is called usual
 N_ALIKE = 3
@@ -56,7 +56,7 @@ def explain(
     spread[spread == 0] = 1
     theirs, mine = theirs / spread, row / spread
     strokes = painted.strokes[drawn]
-    distances = _squared(theirs, mine[0])
+    distances = ((theirs - mine[0]) ** 2).sum(1)
     nearest = np.argsort(distances, kind="stable")
     first_of_each = np.sort(np.unique(strokes[nearest], return_index=True)[1])
     return Explanation(
@@ -66,17 +66,14 @@ def explain(
     )
 
 
-def _squared(many: NDArray[np.float32], one: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) squared distances of rows (n, k) from one row (k,)."""
-    return ((many - one) ** 2).sum(1)
-
-
 def _usual(rows: NDArray[np.float32], strokes: NDArray[np.int64]) -> float:
     """The squared distance to another stroke that only few painted pixels exceed; they are in random order."""
-    found = [
-        _squared(rows[strokes != s], row).min() for row, s in zip(rows[:MOST_COMPARED], strokes) if (strokes != s).any()
-    ]
-    return float(np.quantile(found, USUAL)) if found else 0.0
+    some, theirs = rows[:MOST_COMPARED], strokes[:MOST_COMPARED, None]
+    lengths = (rows**2).sum(1)
+    squared = lengths[:MOST_COMPARED, None] + lengths - 2 * some @ rows.T
+    found = np.where(theirs != strokes, squared, np.inf).min(1)
+    found = found[np.isfinite(found)].clip(min=0)
+    return float(np.quantile(found, USUAL)) if len(found) else 0.0
 
 
 def _alike(model: Classifier, examples: Examples, painted: TrainingRows, i: int) -> Alike:

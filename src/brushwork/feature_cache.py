@@ -18,7 +18,7 @@ from brushwork.training import rows_at, rows_of
 # Maps that one thread makes faster than this are made anew. In 2D (preset "all": 4 GB/s) keeping them would save less than half of
 # a prediction and fill the memory with one view; a plane of a stack, which needs a slab around it, is made at 0.15 GB/s.
 WORTH_KEEPING = 1e9  # bytes per second
-SHARE_OF_ROWS = 1 / 4  # of the budget
+SHARE_OF_ROWS = 1 / 2  # of the budget
 
 
 class MapsKey(NamedTuple):
@@ -30,10 +30,11 @@ class MapsKey(NamedTuple):
 
 
 class RowsKey(NamedTuple):
-    """Whose rows: numbers of the image and of the resolved features."""
+    """Whose rows: numbers of the image and of the resolved features; of painted pixels, or of a sample around them."""
 
     image: int
     features: int
+    are_painted: bool
 
 
 Key = MapsKey | RowsKey
@@ -172,7 +173,7 @@ class FeatureCache:
         number = self._number(image)
         if number is None:
             return rows_of(image, features, labels, threads=threads)
-        key = RowsKey(number, self._number_of(features))
+        key = RowsKey(number, self._number_of(features), bool(labels.classes.any()))  # samples have no classes
 
         def made(image: Image, features: FeatureSet, t: int, at: NDArray[np.int64]) -> NDArray[np.float32]:
             go_on()
@@ -183,9 +184,10 @@ class FeatureCache:
         is_missing = ~_are_in(where, table.where)
         if is_missing.any():
             new = rows_of(image, features, labels.chosen(is_missing), threads=threads, rows_at=made)
-            if not self.rows.fits(2 * (table.rows.nbytes + new.nbytes)):
+            room = self.rows.budget // 2 // (4 * features.n_maps + 16)  # rows; half is for the sample around them
+            if len(table.where) + len(new) > room:
                 table = table.only(where)  # what is asked for now is what counts
-            table = table.grown(where[is_missing], new)
+            table = table.grown(where[is_missing], new, room)
             self._keep(self.rows, key, table)
         return table.rows[table.slots[np.searchsorted(table.where, where)]]
 
@@ -209,7 +211,7 @@ class FeatureCache:
     def _maps_near(self, whose: RowsKey, t: int, at: NDArray[np.int64]) -> list[MapsKey]:
         """Kept maps whose region may hold one of the positions."""
         low, high = at.min(0), at.max(0)
-        mine = [k for k in self.maps.keys() if isinstance(k, MapsKey) and k[:2] == whose and k.region.t == t]  # noqa: SIM118
+        mine = [k for k in self.maps.keys() if isinstance(k, MapsKey) and k[:2] == whose[:2] and k.region.t == t]  # noqa: SIM118
         return [k for k in mine if (low < k.region.stop).all() and (high >= k.region.start).all()]
 
     # -- maps ----------------------------------------------------------------------------------------------------------------
@@ -261,12 +263,12 @@ class RowTable(NamedTuple):
     def blank(n_maps: int) -> "RowTable":
         return RowTable(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, n_maps), np.float32))
 
-    def grown(self, where: NDArray[np.int64], rows: NDArray[np.float32]) -> "RowTable":
-        """With further rows; those there are stay where they lie, unless the buffer is full."""
+    def grown(self, where: NDArray[np.int64], rows: NDArray[np.float32], room: int = 0) -> "RowTable":
+        """With further rows; those there are stay where they lie, unless the buffer is full. room : rows that it may grow to."""
         n, more = len(self.where), len(where)
         buffer = self.rows
         if n + more > len(buffer):
-            buffer = np.empty((2 * (n + more), buffer.shape[1]), np.float32)
+            buffer = np.empty((max(min(2 * (n + more), room), n + more), buffer.shape[1]), np.float32)
             buffer[:n] = self.rows[:n]
         buffer[n : n + more] = rows
         at = np.concatenate([self.where, where])

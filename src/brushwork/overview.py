@@ -15,7 +15,7 @@ from brushwork.blocks import Region
 from brushwork.image import Image, n_channels
 
 EDGE = 4096  # pixels; the longest that a thinned plane is
-BAND = 1 << 24  # pixels that are read at once
+BAND = 1 << 24  # pixels of all channels that are read at once
 TELL_EVERY = 0.5  # seconds
 
 
@@ -56,7 +56,7 @@ class Overview:
     def _fill(self, out: NDArray[Any], plane: tuple[int, ...], stop: Callable[[], bool]) -> None:
         height, width = self._image.shape[-2:]
         t, z = (plane[0] if self._image.n_frames > 1 else 0), plane[-1:] * (len(self._image.shape) - 2)
-        rows = max(BAND // (width * self.step), 1) * self.step
+        rows = max(BAND // (len(out) * width * self.step), 1) * self.step
         told = time.monotonic()
         for y in range(0, height, rows):
             if stop():

@@ -5,6 +5,7 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from brushwork import taken_over
 from brushwork.advice import Advisor, Measured, Snapshot
 from brushwork.at_hand import AtHand
-from brushwork.blocks import Region
+from brushwork.blocks import Region, middle
 from brushwork.classifier import Classifier
 from brushwork.counts import Counts
 from brushwork.errors import InputError, RunError
@@ -30,6 +31,7 @@ from brushwork.session import Recipe, Session, Shown, Status
 from brushwork.tile_store import EDGE, EDGE_3D, SEGMENTATION, UNIT, Answer, TileStore, tiles_of_view
 
 NO_TASK = Task("")  # of a project without one that cannot be changed: it is only looked at
+SAMPLE = 1024  # pixels; the box in the middle of an image from which its contrast is chosen
 MOST_MAPPED = 1 << 24  # pixels of a view whose feature is shown
 
 Topic = Literal["pixels", "tiles", "strokes", "counts", "classes", "images", "task", "status"]
@@ -64,6 +66,7 @@ class Workbench:
         self._at_hand = AtHand(project)
         self.task_name = project.document.tasks[0].name if project.document.tasks else NO_TASK.name
         self.image_id = ""
+        self.sample = np.zeros((0, 0, 0), np.float32)  # of the image in front, (c, *spatial)
         self.limit: Region | None = None  # where prediction is wanted; None is everywhere
         self._view: Region | None = None
         self._counts = Counts(project)
@@ -111,11 +114,12 @@ class Workbench:
         """Put the first image in front that can be opened; none where none can."""
         self.image_id = ""
         self._view = self.limit = None
-        first = self._at_hand.first()
-        if first:
-            self.show_image(first)
-        else:
-            self.changed(Changed("images"))
+        for entry in self.project.document.images:
+            if self._at_hand.image(entry.id) is not None:
+                with suppress(InputError, RunError):  # `lost` says why
+                    self.show_image(entry.id)
+                    return
+        self.changed(Changed("images"))
 
     def add_image(self, path: str) -> ImageEntry:
         """A further image, or a lost one at its new place; put in front where nothing is, or where it was lost."""
@@ -135,8 +139,14 @@ class Workbench:
     def show_image(self, entry_id: str) -> None:
         """Put an image in front; raises InputError or RunError where it cannot be opened, e.g. as its file is gone."""
         was_lost = self.lost.pop(entry_id, None) is not None
-        if self._at_hand.image(entry_id) is None:
+        image = self._at_hand.image(entry_id)
+        if image is None:
             raise self.lost[entry_id]
+        try:
+            self.sample = _sampled(image)  # what is read may fail: before anything is changed
+        except (InputError, RunError) as error:
+            self.lost[entry_id] = error
+            raise
         self.image_id = entry_id
         self._view = self.limit = None
         self.changed(Changed("images"))
@@ -153,11 +163,13 @@ class Workbench:
         return self._overview
 
     def step_image(self, by: int) -> None:
-        """The next image, or the one before."""
+        """The next image that can be opened, or the one before; raises what is wrong with the nearest where none can."""
         ids = [entry.id for entry in self.project.document.images]
-        if ids:
-            now = ids.index(self.image_id) if self.image_id else min(-by, 0)
-            self.show_image(ids[(now + by) % len(ids)])
+        if not ids:
+            return
+        now = ids.index(self.image_id) if self.image_id else min(-by, 0)
+        there = [ids[(now + by * k) % len(ids)] for k in range(1, len(ids) + 1)]
+        self.show_image(next((i for i in there if i not in self.lost), there[0]))
 
     def choose_task(self, name: str) -> None:
         if name not in [t.name for t in self.project.document.tasks]:
@@ -454,3 +466,13 @@ def _common(a: Region, b: Region) -> Region:
     """The box that lies in both, perhaps without pixels."""
     start = tuple(max(p, q) for p, q in zip(a.start, b.start))
     return Region(start, tuple(max(min(p, q), s) for p, q, s in zip(a.stop, b.stop, start)), a.t)
+
+
+def _sampled(image: Image) -> NDArray[np.float32]:
+    """A box in the middle of an image, of a stack in one section, (c, *spatial). Raises InputError or RunError."""
+    try:
+        return image.read(middle(image.shape, (1, SAMPLE, SAMPLE)[-len(image.shape) :]))
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        raise RunError(f"{image.uri} cannot be read: {error}; copy it again, or leave it out") from error

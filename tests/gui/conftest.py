@@ -57,7 +57,8 @@ class Painter:
 
     def at(self, point):
         """Canvas position (x, y) of a pixel of the image."""
-        world = np.asarray(self.dock.scene.images[0].data_to_world(point))[list(self.viewer.dims.displayed)]
+        dims, place = self.viewer.dims, np.asarray(self.dock.scene.images[0].data_to_world(point))
+        world = place[[axis - dims.ndim for axis in dims.displayed]]  # other layers may have more axes, in front
         camera = self.viewer.scene.camera
         size = np.array([self.canvas.height(), self.canvas.width()])
         at = ((world - np.asarray(camera.center)[-2:]) * camera.zoom + size / 2)[::-1]

@@ -143,7 +143,7 @@ def test_nothing_can_be_chosen_while_it_writes(painted, held):
     assert not dialog.isVisible()
 
 
-@pytest.mark.parametrize("way", ["the page", "the dock"])
+@pytest.mark.parametrize("way", ["the page", "escape", "the dock"])
 def test_closing_does_not_wait_and_the_export_goes_on_later(painted, open_window, held, monkeypatch, tmp_path, way):
     p, (began, goes_on) = painted, held
     p.dock.export()
@@ -155,6 +155,9 @@ def test_closing_does_not_wait_and_the_export_goes_on_later(painted, open_window
     monkeypatch.setattr(export._thread, "join", lambda *seconds: waited.append(seconds))
     if way == "the page":
         dialog.close()
+    elif way == "escape":
+        QTest.keyClick(dialog, Qt.Key.Key_Escape)
+        assert not dialog.isVisible()
     else:
         p.dock.close_project()
     assert export.is_running

@@ -479,6 +479,9 @@ def test_a_bucket_on_the_background_is_refused_in_words(open_window, tmp_path):
     box = [(200, x) for x in range(200, 401, 50)] + [(y, 400) for y in range(200, 401, 50)]
     box += [(400, x) for x in range(400, 199, -50)] + [(y, 200) for y in range(400, 199, -50)]
     p.stroke(box)
+    p.viewer.add_image(np.zeros((2, 600, 700), np.uint8), visible=False)  # somebody else's, with more axes
+    p.viewer.layers.selection.active = p.dock.scene.strokes.layer
+    p._wait(300)
     p.dock.scene.strokes.layer.mode = "fill"
     p.stroke([(300, 300)])
     assert painted(p)[2] > 190 * 190, "an outline that is closed is filled"

@@ -58,7 +58,8 @@ def predict(maps, width, patch_width, feature, threshold, children, codes, roots
 
     maps : (n_maps, n) float32, rows of `width` pixels one after the other. patch_width : what is evaluated together is so wide,
     and 256 / patch_width rows high, which the rows have to hold. roots : (n_trees,) nodes.
-    Of every inner node: feature : the map asked; threshold : float32, a pixel goes left where its value is not above it; children : (n_nodes, 2) nodes, LEAF for leaves;
+    Of every inner node: feature : the map asked; threshold : float32, a pixel goes left where its value is not above it;
+    children : (n_nodes, 2) nodes, LEAF for leaves;
     codes : (n_nodes, 2) where the children's pixels are noted, numbered from 0 within every TREES trees: a leaf's number,
     for inner nodes one of the UNREAD numbers behind them. Leaves of a tree with the same values share a number.
     first_leaf : (n_trees + 1,) rows of `leaves` at which the leaves of a tree begin. leaves : (n_leaves, n_classes) float32.

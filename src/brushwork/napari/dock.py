@@ -220,6 +220,7 @@ class Dock(QWidget):
             self.images.show_images()
             self.images.find_button.hide()
             self.limit.setChecked(False)
+            self.scales.preview.setChecked(False)
             self._look.start()
         elif changed.topic == "task":
             self.scales.show_task()
@@ -371,6 +372,7 @@ class Dock(QWidget):
             self.tell(str(error))
             if isinstance(error, ImageMissing | ImageReplaced):
                 self.images.offer_to_find(error.id)
+            self.images.show_images()
             return None
         self.message.setText("")
         self.images.offer_while_lost()

@@ -327,9 +327,10 @@ class ExportDialog(QDialog):
         if self.export is not None:
             self.export.abandon()
 
-    def closeEvent(self, event: Any) -> None:
+    def reject(self) -> None:
+        """The window's button, and Escape."""
         self.cancel()
-        super().closeEvent(event)
+        super().reject()
 
 
 def _color(words: str) -> Any:

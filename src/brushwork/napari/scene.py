@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.blocks import Region, middle
+from brushwork.blocks import Region
 from brushwork.napari import camera
 from brushwork.napari.arrays import ChannelArray, channel_levels, display_scale, display_shape, levels
 from brushwork.napari.marks import TRANSPARENT, Marks
@@ -22,7 +22,6 @@ FILL, OUTLINE, CLASS, UNSURE, OFF = "fill", "outline", "probability", "unsure", 
 VIEWS = (FILL, OUTLINE, CLASS, UNSURE, OFF)
 CHANNEL_COLORS = ("blue", "green", "red", "magenta", "cyan", "yellow", "gray")
 RGB = ("red", "green", "blue")
-SAMPLE = 1024  # pixels; the box in the middle on which the contrast is chosen
 
 
 class Scene:
@@ -59,7 +58,7 @@ class Scene:
             self._clear()
             return
         image = self.bench.image
-        pixels = _middle(image)  # what is read may fail: before anything is changed
+        pixels = self.bench.sample
         self.marks.hide_map()
         self.marks.hide_frame()
         old = [layer for layer in (*self._hidden, *self._layers()) if layer in self.viewer.layers]
@@ -278,11 +277,6 @@ class Scene:
     def pixel_at_cursor(self) -> tuple[int, ...] | None:
         """([t,] *spatial) below the cursor; None beside the image."""
         return camera.pixel_at_cursor(self.viewer, self.bench.image) if self.strokes is not None else None
-
-
-def _middle(image: Any) -> NDArray[np.float32]:
-    """A box in the middle of the image, of a stack in one section, (c, *spatial)."""
-    return image.read(middle(image.shape, (1, SAMPLE, SAMPLE)[-len(image.shape) :]))
 
 
 def _contrast(pixels: NDArray[np.float32]) -> tuple[float, float]:

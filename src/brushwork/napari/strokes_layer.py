@@ -122,7 +122,10 @@ class StrokesLayer:
     def _check_filled(self, coords: NDArray[np.int64]) -> None:
         """Raise InputError where a bucket ran over the background, or to where it could not go on."""
         shape = self._array.shape
-        if len(coords) > min(MOST_FILLED, int(np.prod([shape[i] for i in self._viewer.dims.displayed])) // 4):
+        dims = self._viewer.dims
+        extra = dims.ndim - len(shape)  # layers of others may have more axes; napari aligns them at the last
+        plane = int(np.prod([shape[i - extra] for i in dims.displayed if i >= extra]))
+        if len(coords) > min(MOST_FILLED, plane // 4):
             raise InputError(texts.FLOODED.format(pixels=len(coords)))
         start, stop = np.array(self._window.start), np.array(self._window.stop)
         low, high = coords.min(0), coords.max(0) + 1
