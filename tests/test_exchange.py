@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from brushwork.cli.exchange import app
 from brushwork.errors import InputError
 from brushwork.exchange import classes_of, export_labels, import_labels, label_file, read_labels
 from brushwork.image import as_image
@@ -445,3 +446,35 @@ def test_a_part_of_an_image_goes_to_itksnap_and_its_labels_come_back(study, tmp_
     for region in ("5:25", "25:5,:", "0:41,:", "a:b,:"):
         refused = brushwork(tmp_path, "convert", "other.tif", "x.nii", "--region", region)
         assert refused.returncode == 2, region
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        *(
+            (["import", "x.ilp", *flag], flag[0])
+            for flag in (
+                ["--map", "1=cell"], ["--image", "a"], ["--names", "n.txt"],
+                ["--offset", "0,0"], ["--task", "main"], ["--new-classes"],
+            )
+        ),
+        *(
+            (["import", "x.tif", "--into", "p.brushwork", *flag], flag[0])
+            for flag in (["--out", "y.brushwork"], ["--data", "there"], ["--dialect", "ilastik<1.3"])
+        ),
+        (["export", "p.brushwork", "-o", "x.ilp", "--image", "a"], "--image"),
+        (["export", "p.brushwork", "-o", "x.tif", "--embed"], "--embed"),
+        (["export", "p.brushwork", "-o", "x.tif", "--absolute"], "--absolute"),
+        (["export", "p.brushwork", "-o", "x.tif", "--absolute", "--embed"], "--embed and --absolute"),
+    ],
+)  # fmt: skip
+def test_flags_that_mean_nothing_here_are_refused_by_name(arguments, flag):
+    with pytest.raises(InputError, match=f"{flag} cannot be used for"):
+        app(arguments, standalone_mode=False)
+
+
+def test_equal_points_are_one_pixel_and_cost_no_more(tmp_path):
+    points = {"type": "MultiPoint", "coordinates": [[3, 4]] * 50_000}
+    path = annotations(tmp_path / "a.geojson", [feature(points)])
+    (value,) = label_file(path, image=as_image(np.zeros((8, 9), np.uint8))).values
+    assert value.pixels == 1

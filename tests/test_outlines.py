@@ -1,5 +1,7 @@
 """Shapes to pixels and back, against shapes whose area is known and against plain definitions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from brushwork.errors import InputError
-from brushwork.outlines import crossed, enclosed, polygons
+from brushwork.outlines import containing, crossed, enclosed, polygons
 
 
 def ring(*points):
@@ -116,4 +118,34 @@ def test_a_shape_too_large_to_be_labels_is_refused_before_it_takes_memory(shape)
     with pytest.raises(InputError, match="covers"):
         enclosed([ring((0, 0), (1e9, 0), (1e9, 1e9), (0, 1e9))], shape)
     with pytest.raises(InputError, match="covers"):
-        crossed(ring((0, 0), (1e12, 5)), shape)
+        enclosed([ring((0, 0), (1e9, 1), (1e9, 1e9))], shape)
+
+
+def walked(a, b, shape):
+    """The pixels of a segment, by all of its crossings; also those out of the image."""
+    crossings = [0.0, 1.0]
+    for start, stop in zip(a, b):
+        low, high = sorted((start, stop))
+        crossings += [
+            (k - start) / (stop - start) for k in range(int(np.ceil(low)), int(np.floor(high)) + 1) if low < high
+        ]
+    along = sorted(set(np.clip(crossings, 0, 1)))
+    middles = [a + (p + q) / 2 * (b - a) for p, q in pairwise(along)]
+    places = {(int(np.floor(y)), int(np.floor(x))) for x, y in middles}
+    return sorted([row, column] for row, column in places if 0 <= row < shape[0] and 0 <= column < shape[1])
+
+
+ENDS = st.one_of(
+    st.integers(-40, 50).map(float), st.floats(-40, 50), st.sampled_from([-1.0, 0.0, 7.0, 8.0, 1000.5, -999.25])
+)
+
+
+@given(arrays(float, (2, 2), elements=ENDS), st.sampled_from([(7, 12), (1, 1), (9, 6)]))
+def test_a_line_that_leaves_the_image_has_the_pixels_of_a_whole_walk(ends, shape):
+    assert crossed(ends, shape).tolist() == walked(*ends, shape)
+
+
+def test_long_lines_and_many_points_take_what_their_part_in_the_image_takes():
+    assert len(crossed(ring((0, 0), (6e7, 0)), (20, 30))) == 30
+    assert crossed(ring((-1e9, -1e9), (1e9, 1e9)), (1, 3)).tolist() == [[0, 0]]
+    assert containing(np.full((100_000, 2), 2.5), (5, 5)).tolist() == [[2, 2]]

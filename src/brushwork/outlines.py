@@ -77,21 +77,40 @@ def _check_count(n: int) -> None:
 
 def crossed(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.int64]:
     """(n, 2): rows and columns of the pixels that a line from point to point runs through; of one point the pixel it lies in."""
-    runs = [_crossed(a, b) for a, b in pairwise(points)] or [np.floor(points[:, ::-1])]
-    found = np.concatenate(runs)
-    found = found[((found >= 0) & (found < np.array(shape))).all(1)].astype(np.int64)
-    return np.unique(found, axis=0)
+    if len(points) == 1:
+        return containing(points, shape)
+    return _distinct(np.concatenate([_crossed(a, b, shape) for a, b in pairwise(points)]), shape)
 
 
-def _crossed(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Between successive crossings of the lines between pixels a segment is in one pixel: that of the middle between them."""
-    _check_count(int(np.minimum(np.abs(b - a).sum(), 1e18)))
-    at = [np.array([0.0, 1.0])]
-    for start, stop in zip(a, b):
+def containing(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.int64]:
+    """(n, 2): rows and columns of the pixels that points lie in, each once."""
+    return _distinct(points[:, ::-1], shape)
+
+
+def _distinct(places: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.int64]:
+    """places : (n, 2) y and x."""
+    inside = ((places >= 0) & (places < np.array(shape))).all(1)
+    numbers = np.unique(places[inside].astype(np.int64) @ np.array([shape[1], 1]))
+    return np.stack(np.divmod(numbers, shape[1]), axis=1)
+
+
+def _crossed(a: NDArray[np.float64], b: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Between successive crossings of the lines between pixels a segment is in one pixel: that of the middle between them.
+
+    Strategy: only crossings in the image and one pixel around it are looked at, so that a segment takes the time of its part there.
+    """
+    at, first, last = [], 0.0, 1.0  # shares of the way from a to b
+    for start, stop, n in zip(a, b, reversed(shape)):
+        low, high = sorted((start, stop))
+        if high < -1 or low > n + 1:
+            return np.zeros((0, 2))
         if start != stop:
-            low, high = sorted((start, stop))
-            at.append((np.arange(np.ceil(low), np.floor(high) + 1) - start) / (stop - start))
-    along = np.unique(np.concatenate(at).clip(0, 1))
+            ends = sorted((edge - start) / (stop - start) for edge in (-1, n + 1))
+            first, last = max(first, ends[0]), min(last, ends[1])
+            at.append((np.arange(max(np.ceil(low), -1), min(np.floor(high), n + 1) + 1) - start) / (stop - start))
+    if first > last:
+        return np.zeros((0, 2))
+    along = np.unique(np.concatenate([[first, last], *at]).clip(first, last))
     middles = (along[1:] + along[:-1]) / 2
     return np.floor(a + middles[:, np.newaxis] * (b - a))[:, ::-1]
 

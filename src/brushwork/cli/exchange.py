@@ -9,12 +9,12 @@ from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors
 from brushwork.cli.ilp import Dialect, dialect_of, is_ilp
 from brushwork.cli.main import app
-from brushwork.cli.projects import _named, opened
+from brushwork.cli.projects import image_named, opened
 from brushwork.errors import InputError
 from brushwork.project_suffix import SUFFIX as PROJECT_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from brushwork.exchange import LabelValue
     from brushwork.project import Project
@@ -77,7 +77,13 @@ def import_(
     if is_ilp(file):
         if into is not None:
             raise InputError(f"{file} becomes a project of its own; give -o NAME{PROJECT_SUFFIX} instead of --into")
+        _refuse(
+            {"--map": mapping, "--image": image, "--names": names, "--offset": offset}
+            | {"--new-classes": new_classes, "--task": task},
+            "an ilastik project, which is taken over whole",
+        )
         return _import_ilp(Path(file), out, data, dialect_of(dialect))
+    _refuse({"--out": out, "--data": data, "--dialect": dialect}, "labels, only for an ilastik project (.ilp)")
     if into is None:
         raise InputError("into which project? give --into NAME.brushwork")
     meanings = mapping_of(mapping) if mapping is not None else None
@@ -117,10 +123,19 @@ def export(
     from brushwork.exchange import export_labels
 
     if is_ilp(out):
+        _refuse({"--image": image}, "an ilastik project, which gets all images")
         return _export_ilp(project, out, task, _links(embed, absolute), threads, overwrite)
+    _refuse({"--embed": embed, "--absolute": absolute}, "labels, only for an ilastik project (.ilp)")
     with opened(project) as there:
         written = export_labels(there, out, image=_image(there, image), task=task, overwrite=overwrite)
     _show(written.path, ((value, "") for value in written.values))
+
+
+def _refuse(flags: "Mapping[str, object]", what: str) -> None:
+    """Raises InputError where one of `flags` was given, which has no meaning for `what`."""
+    given = [flag for flag, value in flags.items() if value not in (None, False, "")]
+    if given:
+        raise InputError(f"{' and '.join(given)} cannot be used for {what}; leave it out")
 
 
 def _import_ilp(file: Path, out: Path | None, data: Path | None, dialect: str | None) -> None:
@@ -187,7 +202,7 @@ def _image(project: "Project", name: str | None) -> str:
     """The id of the image of that name, or of the only one."""
     entries = project.document.images
     if name is not None:
-        return _named(project, name)[0].id
+        return image_named(project, name).id
     if len(entries) != 1:
         listed = ", ".join(entry.path for entry in entries)
         raise InputError(

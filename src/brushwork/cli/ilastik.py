@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +20,7 @@ from brushwork.cli.main import INTERRUPTED, app
 from brushwork.errors import InputError
 
 if TYPE_CHECKING:
-    from brushwork.interchange.headless import Export
+    from brushwork.interchange.headless import Export, Held
     from brushwork.interchange.headless_inputs import Reading
     from brushwork.interchange.headless_results import Stage
     from brushwork.interchange.ilp import IlpProject
@@ -279,6 +279,15 @@ def _resources(configfile: str | None) -> tuple[int | None, int | None]:
 # ---------------------------------------------------------------- work
 
 
+@dataclass(frozen=True)
+class _Places:
+    """project, read : what this command reads, its project apart. taken : its images by where their results are."""
+
+    project: "Held"
+    read: "Held"
+    taken: dict[tuple[Path, str], str] = field(default_factory=dict)
+
+
 def _work(given: argparse.Namespace) -> None:
     from brushwork._version import __version__
 
@@ -292,8 +301,8 @@ def _work(given: argparse.Namespace) -> None:
         handler.setFormatter(logging.Formatter(f"%(asctime)s {given.process_name or ''} %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
-    from brushwork.interchange.headless import format_of, stored_export
-    from brushwork.interchange.headless_inputs import Reading
+    from brushwork.interchange.headless import format_of, held, refuse_replacing, stored_export
+    from brushwork.interchange.headless_inputs import Reading, files_of
     from brushwork.interchange.headless_results import source_named
     from brushwork.interchange.ilp import open_ilp
 
@@ -305,6 +314,12 @@ def _work(given: argparse.Namespace) -> None:
     format_of(export)
     export = replace(export, source=source_named(project, export.source))
     reading = Reading(_input_axes(given.input_axes), given.ignore_training_axistags, given.stack_along)
+    masks = given.prediction_mask or ()
+    read = held(file for uri in (*given.raw_data, *masks) for file in files_of(uri))
+    places = _Places(held([str(path)]), read)
+    if given.variable_importance_path:
+        for kept in (places.project, places.read):
+            refuse_replacing([Path(given.variable_importance_path)], kept)
     if given.print_labels_by_slice:
         _print_labels(project, given.label_search_value)
     stages = _new_stages(given, project, resources[0])
@@ -312,9 +327,8 @@ def _work(given: argparse.Namespace) -> None:
         _write_importances(Path(given.variable_importance_path), stages)
     if not given.raw_data:
         _tell("No image was given: nothing to predict.")
-    taken: dict[tuple[Path, str], str] = {}
-    for raw, mask in zip_longest(given.raw_data, given.prediction_mask or ()):
-        _predict(project, raw, mask, reading, stages, export, taken, resources)
+    for raw, mask in zip_longest(given.raw_data, masks):
+        _predict(project, raw, mask, reading, stages, export, places, resources)
 
 
 def _new_stages(given: argparse.Namespace, project: "IlpProject", threads: int | None) -> "tuple[Stage, ...] | None":
@@ -344,12 +358,12 @@ def _predict(
     reading: "Reading",
     stages: "tuple[Stage, ...] | None",
     export: "Export",
-    taken: dict[tuple[Path, str], str],
+    places: _Places,
     resources: tuple[int | None, int | None],
 ) -> None:
-    """stages : None for those of the project. taken : the images of this command by where their results are."""
+    """stages : None for those of the project."""
     from brushwork.cli.console import progress
-    from brushwork.interchange.headless import plan_of, run
+    from brushwork.interchange.headless import plan_of, refuse_replacing, run
     from brushwork.interchange.headless_inputs import open_input
     from brushwork.interchange.headless_results import result_of, stored_stages
 
@@ -358,12 +372,14 @@ def _predict(
     mine = () if needs_none else stages or stored_stages(project, given.image)
     plan = plan_of(given, result_of(project, export.source, mine, given), export)
     place = (plan.path, plan.inner)
-    if place in taken:
+    if place in places.taken:
         raise InputError(
-            f"{taken[place]} and {raw} would both be written to {plan.path}; give --output_filename_format with {{nickname}}, "
-            "and mind that ilastik's names end at their last dot"
+            f"{places.taken[place]} and {raw} would both be written to {plan.path}; give --output_filename_format with "
+            "{nickname}, and mind that ilastik's names end at their last dot"
         )
-    taken[place] = raw
+    places.taken[place] = raw
+    refuse_replacing(plan.targets, places.project)
+    refuse_replacing(plan.targets, places.read, plan.inner if plan.format.extension == "h5" else "")
     _tell(f"Exporting to {plan.path / plan.inner if plan.inner else plan.path}")
     with progress(Path(raw).name) as show:
         run(plan, threads=resources[0], memory=resources[1], progress=show)

@@ -142,7 +142,7 @@ def relink(
 ) -> None:
     """Say where an image is that was moved; others that moved with it are found too."""
     with opened(project) as there:
-        wanted = _named(there, image) if image is not None else _lost(there)
+        wanted = [image_named(there, image)] if image is not None else _lost(there)
         if not wanted:
             raise InputError(f"every image of {project} is where it was; say which one is meant with --image NAME")
         found = _relinked(there, wanted, path)
@@ -163,7 +163,7 @@ def _lost(project: "Project") -> "list[ImageEntry]":
     return lost
 
 
-def _named(project: "Project", name: str) -> "list[ImageEntry]":
+def image_named(project: "Project", name: str) -> "ImageEntry":
     """The one image that is called so, by its file's name or by its path."""
     entries = project.document.images
     found = [e for e in entries if name in (e.path, project.place(e.id))]
@@ -172,7 +172,7 @@ def _named(project: "Project", name: str) -> "list[ImageEntry]":
         raise unknown("image", name, [e.path for e in entries])
     if len(found) > 1:
         raise InputError(f"several images are called {name}; give the path: {', '.join(e.path for e in found)}")
-    return found
+    return found[0]
 
 
 def _relinked(project: "Project", wanted: "list[ImageEntry]", path: str) -> list[str]:

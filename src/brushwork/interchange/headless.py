@@ -7,14 +7,19 @@ raw data, mask -> Input    project -> Stage (one, or two in Autocontext)    sett
                         a scratch file, cut, rescaled and in the order of the output -> headless_formats.py
 """
 
+import glob
 import os
+import re
+import socket
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,18 +27,24 @@ from brushwork.blocks import Region, grid, run_over
 from brushwork.errors import InputError, unknown
 from brushwork.image import AXES
 from brushwork.interchange.guarded_hdf5 import array, guarded, subgroup, text
-from brushwork.interchange.headless_formats import SLICE_INDEX, Format, Volume, format_named
+from brushwork.interchange.headless_formats import SLICE_INDEX, Format, Volume, format_named, sequence_paths
 from brushwork.interchange.headless_inputs import Input
 from brushwork.interchange.headless_results import Range, Result
 from brushwork.interchange.ilp import WANTED
+from brushwork.io import hdf5
 from brushwork.io.aside import remove, told
+from brushwork.io.locks import is_alive
+from brushwork.io.places import file_of, is_remote
 from brushwork.io.sources import Mapped
 from brushwork.jobs import EDGES, Progress, Settings, block_edge
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+PADDING = re.compile(r"\d{0,2}d?")
+LONGEST = 4096  # characters of a name that placeholders are filled into
 ZEROS = 8 << 20  # bytes written at once where room cannot be taken in advance
 
 Ends = tuple[int | None, ...]
+Held = Mapping[tuple[int, int], Sequence[str]]
 
 
 # ---------------------------------------------------------------- settings
@@ -72,7 +83,7 @@ class Export:
 def format_of(export: Export) -> Format:
     """Raises InputError where the format cannot be had, or the file name does not suit it."""
     found = format_named(export.format)
-    if found.is_sequence != bool(SLICE_INDEX.search(export.filename)):
+    if found.is_sequence != ("{slice_index" in export.filename):
         needed = "needs {slice_index} in" if found.is_sequence else "has one file, leave {slice_index} out of"
         raise InputError(
             f"the format {export.format!r} {needed} --output_filename_format; {export.filename!r} was given"
@@ -160,8 +171,14 @@ def formatted(pattern: str, known: Mapping[str, Any]) -> str:
     """
     pieces = []
     try:
-        for before, name, form, _ in string.Formatter().parse(pattern):
+        for before, name, form, conversion in string.Formatter().parse(pattern):
             pieces.append(before)
+            if conversion or not PADDING.fullmatch(form or ""):
+                asked = f"!{conversion}" if conversion else f":{form}"
+                raise InputError(
+                    f"the placeholder {{{name}}} goes on with {asked[:40]!r}; "
+                    "only a number of digits can follow, as in {x_start:04}"
+                )
             if name == "slice_index":
                 pieces.append("{slice_index" + (f":{form}" if form else "") + "}")
             elif name is not None:
@@ -171,8 +188,13 @@ def formatted(pattern: str, known: Mapping[str, Any]) -> str:
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"the file name {pattern!r} cannot be filled in: {error}") from None
-    return "".join(pieces)
+        raise InputError(f"the file name {pattern[:100]!r} cannot be filled in: {error}") from None
+    filled = "".join(pieces)
+    if len(filled) > LONGEST:
+        raise InputError(
+            f"the name {filled[:40]!r}... is {len(filled):,} characters long; give one of at most {LONGEST:,}"
+        )
+    return filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +217,14 @@ class Plan:
     @property
     def format(self) -> Format:
         return format_named(self.export.format)
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """The files and folders that will be replaced."""
+        if self.format.is_sequence:
+            start = {a: first for a, (first, _) in self.spans.items()}
+            return sequence_paths(self.path, self.axes, self.shape, start)
+        return (self.path / self.inner if self.format.extension == "n5" else self.path,)
 
 
 def plan_of(given: Input, result: Result, export: Export) -> Plan:
@@ -230,14 +260,64 @@ def plan_of(given: Input, result: Result, export: Export) -> Plan:
     return plan
 
 
+def held(read: Iterable[str]) -> Held:
+    """What is read, files or paths inside them, by the files and folders that hold it."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for uri in read:
+        if not is_remote(uri):
+            file = file_of(uri).resolve()
+            for path in (file, *file.parents):
+                found.setdefault(_identity(path), []).append(uri)
+    return found
+
+
+def refuse_replacing(targets: Iterable[Path], kept: Held, inner: str = "") -> None:
+    """Raises InputError where writing `targets` would take away what is read, by whatever names they go.
+
+    inner : the only dataset of an HDF5 file that is replaced; "" where all of it is.
+    """
+    for target in targets:
+        there = kept.get(_identity(target), ()) if os.path.exists(target) else ()
+        for uri in there:
+            if not (inner and _is_beside(uri, inner)):
+                raise InputError(
+                    f"{target / inner} would be written over {uri}, which is read; choose another file name"
+                    + " or --output_internal_path" * bool(inner)
+                )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and number of a file or folder, zeros where it is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0, 0
+    return about.st_dev, about.st_ino
+
+
+def _is_beside(uri: str, inner: str) -> bool:
+    """Whether a dataset can be written into the HDF5 file of another one, which stays as it is."""
+    if file_of(uri).suffix.lower() not in hdf5.SUFFIXES:
+        return False
+    path, name = hdf5.split(uri)
+    wanted, kept = ([part for part in text.split("/") if part not in ("", ".")] for text in (inner, name))
+    if kept and (wanted[: len(kept)] == kept or kept[: len(wanted)] == wanted):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            there = file.get("/".join(wanted))
+            return there is None or bool(kept and there != file.get("/".join(kept)))
+    except OSError:
+        return False
+
+
 def run(
     plan: Plan, *, threads: int | None = None, memory: int | None = None, progress: Progress | None = None
 ) -> tuple[Path, ...]:
     """Compute a result and write it; returns its files. threads, memory : see jobs.Settings."""
     with told(plan.path):
         plan.path.parent.mkdir(parents=True, exist_ok=True)
-    name = SLICE_INDEX.sub("", plan.path.name)
-    scratch = plan.path.with_name(f".{name}.{os.getpid()}.scratch")
+    scratch = _scratch(plan.path)
     try:
         with told(plan.path):
             _take_room(scratch, int(np.prod(plan.shape)) * plan.dtype.itemsize)
@@ -263,6 +343,16 @@ def _regions(plan: Plan, threads: int | None, memory: int | None) -> Iterator[Re
 def _values(plan: Plan, region: Region) -> NDArray[Any]:
     values = plan.result.values(region)[slice(*plan.spans["c"])]
     return converted(values, plan.export.rescale, plan.dtype)
+
+
+def _scratch(target: Path) -> Path:
+    """A name beside `target` that says host and process; what processes that were killed left for `target` is removed."""
+    name = f".{SLICE_INDEX.sub('', target.name)}.{socket.gethostname()}."
+    for left in target.parent.glob(f"{glob.escape(name)}*.scratch"):
+        with suppress(ValueError):
+            if not is_alive(int(left.name.removeprefix(name).removesuffix(".scratch"))):
+                remove(left)
+    return target.with_name(f"{name}{os.getpid()}.scratch")
 
 
 def _take_room(path: Path, size: int) -> None:

@@ -25,7 +25,7 @@ from brushwork.io.wrong import first_line
 SLAB_BYTES = 64 << 20
 HDF5_CHUNK_BYTES, ZARR_CHUNK_BYTES = 300_000, 1_024_000
 PAGE_AXES = "tzcyx"
-SLICE_INDEX = re.compile(r"\{slice_index(?::([^}]*))?\}")
+SLICE_INDEX = re.compile(r"\{slice_index(?::(\d{0,2}d?))?\}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,16 +386,23 @@ def _check_sequence(axes: str, shape: tuple[int, ...], dtype: np.dtype, *, check
     check(axes, tuple(1 if a == step else n for a, n in zip(axes, shape)), dtype)
 
 
-def _write_sequence(volume: Volume, path: Path, inner: str, *, kind: str) -> tuple[Path, ...]:
-    """path : its name holds {slice_index}, which counts in the whole image."""
-    step = _step_axis(volume.axes, volume.shape)
-    first, n = volume.start.get(step, 0), volume.length(step)
+def sequence_paths(path: Path, axes: str, shape: tuple[int, ...], start: Mapping[str, int]) -> tuple[Path, ...]:
+    """The files of a sequence. path : its name holds {slice_index}, which counts in the whole image."""
+    step = _step_axis(axes, shape)
+    first, n = start.get(step, 0), dict(zip(axes, shape))[step]
     digits = math.ceil(math.log10(first + n + 1))
+    return tuple(
+        Path(SLICE_INDEX.sub(lambda found: format(i, found[1] or f"0{digits}"), str(path)))  # noqa: B023
+        for i in range(first, first + n)
+    )
+
+
+def _write_sequence(volume: Volume, path: Path, inner: str, *, kind: str) -> tuple[Path, ...]:
+    step = _step_axis(volume.axes, volume.shape)
     plane = _picture_axes(volume.axes, tuple(1 if a == step else k for a, k in zip(volume.axes, volume.shape)))
     written: list[Path] = []
     with ExitStack() as stack:
-        for i in range(n):
-            target = Path(SLICE_INDEX.sub(lambda found: format(first + i, found[1] or f"0{digits}"), str(path)))  # noqa: B023
+        for i, target in enumerate(sequence_paths(path, volume.axes, volume.shape, volume.start)):
             if kind == "multipage tiff":
                 written += _write_pages(volume, target, inner, at={step: (i, i + 1)})
                 continue

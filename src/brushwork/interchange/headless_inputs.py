@@ -56,12 +56,12 @@ def open_input(project: IlpProject, raw: str, mask: str | None = None, reading: 
     """
     lane = project.lanes[-1] if project.lanes and not reading.own_axes else None
     trained = tuple(data.axes if data is not None else "" for data in (lane.raw, lane.mask)) if lane else ("", "")
-    files = _files(raw)
+    files = files_of(raw)
     image, axes = _opened(raw, files, reading.axes[0] or trained[0], reading.stack_along)
     opened = None
     if mask is not None:
         opened, _ = _opened(
-            mask, _files(mask), reading.axes[1] or trained[1], reading.stack_along, axes.replace("c", "")
+            mask, files_of(mask), reading.axes[1] or trained[1], reading.stack_along, axes.replace("c", "")
         )
         if (opened.shape, opened.n_frames) != (image.shape, image.n_frames):
             raise InputError(
@@ -72,7 +72,7 @@ def open_input(project: IlpProject, raw: str, mask: str | None = None, reading: 
     return Input(image, axes if "c" in axes else axes + "c", nickname(files), folder, files, opened)
 
 
-def _files(uri: str) -> tuple[str, ...]:
+def files_of(uri: str) -> tuple[str, ...]:
     """The files that an argument names, those of a pattern in the order of their names as text."""
     if "://" in uri:
         return (uri,)
@@ -127,6 +127,8 @@ def _open_as(uri: Any, axes: str) -> ArrayImage:
             return open_image(uri, axes=letters)
         except InputError as error:
             refused = refused or error
+    for file in uri if isinstance(uri, list) else [uri]:
+        image_levels(file)  # raises where it is not the axes that are wrong
     raise InputError(
         f"{refused} (its axes were taken to be {axes}, by --input_axes or the training data; --ignore_training_axistags stops that)"
     )

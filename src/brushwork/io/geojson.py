@@ -17,7 +17,7 @@ from brushwork.image import SPATIAL, Image
 from brushwork.io.aside import written_aside
 from brushwork.io.wrong import not_readable
 from brushwork.labels import Labels, from_coords
-from brushwork.outlines import MOST_PIXELS, crossed, enclosed, n_enclosed, polygons
+from brushwork.outlines import MOST_PIXELS, containing, crossed, enclosed, n_enclosed, polygons
 
 SUFFIXES = (".geojson", ".json")
 WANTED = "GeoJSON"
@@ -30,7 +30,7 @@ IGNORED = "*"  # what ends like this is a class that QuPath leaves out
 class Annotation:
     """A shape of a class. name : of the class. color : "#rrggbb", "" where none is given. z, t : the plane it lies in.
 
-    areas : polygons, each an outer ring and its holes. lines : points joined by a line, or single ones. All (n, 2) x and y.
+    areas : polygons, each an outer ring and its holes. lines : points joined by a line. points : single ones. All (n, 2) x and y.
     """
 
     name: str
@@ -39,17 +39,20 @@ class Annotation:
     t: int = 0
     areas: tuple[tuple[NDArray[np.float64], ...], ...] = field(default=(), repr=False)
     lines: tuple[NDArray[np.float64], ...] = field(default=(), repr=False)
+    points: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
 
     def pixels(self, shape: Sequence[int], shift: Sequence[int] = (0, 0)) -> NDArray[np.int64]:
         """(n, 2): rows and columns of what it covers in a plane of `shape`, each once. shift : rows and columns that are added."""
         by = np.array(shift[::-1], np.float64)
         parts = [enclosed([ring + by for ring in rings], shape) for rings in self.areas]
         parts += [crossed(line + by, shape) for line in self.lines]
-        return np.unique(np.concatenate(parts), axis=0) if len(parts) > 1 else parts[0]
+        parts += [containing(self.points + by, shape)]
+        return np.unique(np.concatenate(parts), axis=0)
 
     def n_pixels(self, shape: Sequence[int]) -> int:
         """How many pixels its parts cover in a plane of `shape`."""
-        return sum(n_enclosed(rings, shape) for rings in self.areas) + sum(len(crossed(p, shape)) for p in self.lines)
+        n_in_areas = sum(n_enclosed(rings, shape) for rings in self.areas)
+        return n_in_areas + sum(len(crossed(p, shape)) for p in self.lines) + len(containing(self.points, shape))
 
 
 # ---------------------------------------------------------------- reading
@@ -125,15 +128,19 @@ def _color(feature: Mapping[str, Any]) -> str:
 def _annotation(name: str, feature: Mapping[str, Any]) -> Annotation:
     geometry = feature["geometry"]
     plane = geometry.get("plane") or {}
-    areas, lines = [], []
+    areas, lines, points = [], [], []
     for kind, coordinates in _parts(geometry):
         if kind == "Polygon" and coordinates:
             areas.append(tuple(_points(ring) for ring in coordinates))
-        elif kind != "Polygon":
+        elif kind == "LineString":
             lines.append(_points(coordinates))
-    if not areas and not lines:
+        elif kind == "Point":
+            points += coordinates
+    if not areas and not lines and not points:
         raise ValueError("it has no shape")
-    return Annotation(name, _color(feature), int(plane.get("z", 0)), int(plane.get("t", 0)), tuple(areas), tuple(lines))
+    single = {"points": _points(points)} if points else {}
+    z, t = (int(plane.get(axis, 0)) for axis in "zt")
+    return Annotation(name, _color(feature), z, t, tuple(areas), tuple(lines), **single)
 
 
 def _parts(geometry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -146,8 +153,7 @@ def _parts(geometry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for part in geometry["coordinates"]:
             yield kind.removeprefix("Multi"), part
     elif kind == "MultiPoint":
-        for point in geometry["coordinates"]:
-            yield "Point", [point]
+        yield "Point", geometry["coordinates"]
     elif kind == "Point":
         yield "Point", [geometry["coordinates"]]
     elif kind in ("Polygon", "LineString"):
