@@ -25,7 +25,7 @@ from brushwork.interchange.ilp import open_ilp
 from brushwork.interchange.ilp_images import LeftOut, labels_on, locate, open_dataset
 from brushwork.interchange.ilp_models import classifier_of, examples_of, feature_set, ilp_features, tell_dialect
 from brushwork.interchange.vigra_forest import VigraTree
-from brushwork.io import open_image
+from brushwork.io import open_image, write_image
 from ilp_files import IDS, axistags, random_forests, walked, write_forests, write_ilp
 
 OLD = "ilastik<1.3"
@@ -69,6 +69,8 @@ def test_a_project_is_read_into_values(tmp_path):
         ("1.3.3post2", "Pixel Classification", "zyx", (3, 20, 30), "zyxc", (1, 4, 5, 0), None),
         ("1.3.3post1", "Object Classification (from pixel classification)", "tyxc", (5, 20, 30, 1), "txyzc",
          (2, 5, 4, 0, 0), None),
+        ("1.3.3", "Object Classification (from pixel classification)", "tzyxc", (5, 30, 30, 30, 1), "txyzc",
+         (2, 5, 4, 9, 0), None),  # as tzyxc they would fit as well
         ("1.4.1", "Pixel Classification", "xyc", (30, 20, 1), "xyc", (5, 4, 0), "xyc"),
     ],
 )  # fmt: skip
@@ -170,6 +172,92 @@ def test_images_are_found_where_they_moved_and_only_with_the_right_shape(tmp_pat
     (home / "plates").mkdir()
     np.save(home / "plates" / "image.npy", PIXELS)
     assert locate(project, raw).uris == (str(home / "plates" / "image.npy"),)
+
+
+def without_shape(tmp_path: Path, name: str, lane: str, forest_maps: int, **changes) -> Path:
+    """A project that stores no shape, and links to `name`; its features are 4 maps per channel in 2D, 5 in 3D."""
+    given = {"axes": lane, "shape": None, "chosen": CHOSEN, "version": "1.2.2", "file_path": name}
+    return write_ilp(tmp_path / "old.ilp", **given | {"forests": random_forests(0, (2,), forest_maps, 2)} | changes)
+
+
+@pytest.mark.parametrize(
+    ("lane", "n_maps", "shape", "refused"),
+    [
+        ("yxc", 12, (20, 30, 3), ""),
+        ("yxc", 12, (20, 30), "3 channel"),
+        ("yxc", 12, (20, 30, 2), "3 channel"),
+        ("yxc", 4, (20, 30), ""),
+        ("zyxc", 5, (6, 20, 30), ""),
+        ("zyxc", 5, (20, 30), "without 'z'"),
+        ("tyxc", 4, (6, 20, 30, 1), ""),
+        ("tyxc", 4, (20, 30), "without 't'"),
+        ("yxc", 7, (20, 30, 3), ""),  # a forest of other features tells nothing
+        ("yx", 4, (5, 30), "painted on up to y = 5"),
+    ],
+)
+def test_where_no_shape_is_stored_forest_axes_and_labels_tell_the_image(tmp_path, lane, n_maps, shape, refused):
+    blocks = (((4, 5), LABELS),) if lane == "yx" else ()
+    project = open_ilp(without_shape(tmp_path, "image.npy", lane, n_maps, blocks=blocks, label_axes="yx"))
+    raw = project.lanes[0].raw
+    np.save(tmp_path / "image.npy", np.zeros(shape, np.uint8))
+    if not refused:
+        assert np.prod(open_dataset(project, raw).source.shape) == np.prod(shape)
+        return
+    with pytest.raises(InputError, match=f"{refused}.*it is another image"):
+        open_dataset(project, raw)
+    (tmp_path / "data/far").mkdir(parents=True)
+    np.save(tmp_path / "data/image.npy", np.zeros(shape, np.uint8))
+    right = tmp_path / "data/far/image.npy"
+    np.save(
+        right, np.zeros({"yx": (20, 30), "yxc": (20, 30, 3), "zyxc": (6, 20, 30)}.get(lane, (6, 20, 30, 1)), np.uint8)
+    )
+    assert open_dataset(project, raw, tmp_path / "data").uri == str(right)
+    assert locate(project, raw, tmp_path / "data").uris == (str(right),)
+
+
+def test_forests_do_not_tell_of_masks(tmp_path):
+    path = without_shape(tmp_path, "image.npy", "yxc", 12)
+    with h5py.File(path, "a") as file:
+        del file["Input Data/infos/lane0000/Prediction Mask"]
+        file.copy("Input Data/infos/lane0000/Raw Data", "Input Data/infos/lane0000/Prediction Mask")
+    np.save(tmp_path / "image.npy", PIXELS)
+    project = open_ilp(path)
+    assert open_dataset(project, project.lanes[0].mask).shape == (20, 30)
+    with pytest.raises(InputError, match="it is another image"):
+        open_dataset(project, project.lanes[0].raw)
+
+
+def test_devices_and_pipes_are_no_images(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.npy").mkdir()
+    for n, name in enumerate(("/dev/zero", "/dev/zero/data", "pipe.npy", "pipe*.npy", "folder.npy")):
+        project = open_ilp(write_ilp(tmp_path / f"{n}.ilp", file_path=name))
+        assert locate(project, project.lanes[0].raw) is None
+        with pytest.raises(InputError, match="was not found"):
+            open_dataset(project, project.lanes[0].raw, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b.ome.zarr", "12:30;1.npy", "a.npy;b.npy"])
+def test_names_that_hold_odd_letters_and_addresses_of_files_are_opened(tmp_path, name):
+    path = tmp_path / name
+    write_image(as_image(PIXELS), path)
+    for n, stored in enumerate((path.as_uri(), str(path), name)):
+        project = open_ilp(write_ilp(tmp_path / f"{n}.ilp", file_path=stored))
+        image = open_dataset(project, project.lanes[0].raw)
+        np.testing.assert_array_equal(image.read(whole((20, 30)))[0], PIXELS)
+        assert locate(project, project.lanes[0].raw).how == "as stored"
+
+
+@pytest.mark.parametrize("sigma", [np.nan, np.inf, 1e6, -1.0])
+def test_sigmas_that_cannot_be_are_told_and_the_forest_is_left_out(tmp_path, sigma):
+    path = project_file(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["FeatureSelections/Scales"][0] = sigma
+    project = open_ilp(path)
+    assert [re.findall("sigma|its features", problem) for problem in project.problems] == [["sigma"], ["its features"]]
+    assert project.stages[0].classifier.forest is None
+    with pytest.raises(InputError, match="its features cannot be computed"):
+        classifier_of(project)
 
 
 @pytest.mark.parametrize("stored", ["C:\\data\\image.h5\\vol", "./sub/image.h5/vol", "image.h5/vol"])

@@ -12,16 +12,19 @@ Layout and history of the format were learnt from files of versions 0.5 to 1.4 a
 """
 
 import json
+import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.errors import InputError
 from brushwork.estimators.tree_forest import VigraForest
+from brushwork.features import Feature
 from brushwork.image import AXES
 from brushwork.interchange.guarded_hdf5 import (
     Refused,
@@ -38,6 +41,7 @@ from brushwork.interchange.guarded_hdf5 import (
 )
 from brushwork.interchange.vigra_forest import StoredForest, from_vigra, read_forest
 from brushwork.io.units import to_um
+from brushwork.scalespace import family
 
 WANTED = "an ilastik project"
 RAW, MASK = "Raw Data", "Prediction Mask"
@@ -50,6 +54,7 @@ FEATURE_IDS = {
     "HessianOfGaussianEigenvalues": "hessian",
 }
 LABEL_AXES_CHANGED = (1, 3, 3, 2)  # from 1.3.3post2 on labels have the axes of the image, before channels went last
+FIVE_AXES = (1, 3, 3)  # from here to that, one workflow wrote labels as "txyzc"
 PALETTE = ("#ffe119", "#0082c8", "#e6194b", "#3cb44b", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#d2f53c", "#fabebe")
 MOST_CLASSES = 255
 MOST_LANES = 10_000
@@ -62,7 +67,8 @@ VIGRA = ("ParallelVigraRfLazyflowClassifier", "VigraRfLazyflowClassifier")
 class IlpDataset:
     """An input of a lane.
 
-    location : "file", "embedded" or "url". paths : as written there, several for a stack; "a.h5/data" goes on inside a file.
+    location : "file", "embedded" or "url". paths : as written there ("file:" addresses as paths), several for a stack;
+    "a.h5/data" goes on inside a file.
     key : of embedded data, its place in the project. axes : letters of "tczyx" as ilastik used them, "" where it does not say.
     shape : along `axes`, None where it does not say (before 1.3.2). pixel_size : micrometres by axis letter.
     part : (start, stop) along `axes` where only a part of the image was used.
@@ -133,6 +139,28 @@ class IlpFeatures:
     @property
     def n_chosen(self) -> int:
         return sum(map(sum, self.chosen))
+
+    @property
+    def problem(self) -> str:
+        """Why they cannot be computed, in words; "" where they can."""
+        for identifier, row in zip(self.ids, self.chosen):
+            for sigma, chosen in zip(self.scales, row):
+                try:
+                    if chosen:
+                        Feature(FEATURE_IDS[identifier], sigma)
+                except InputError as error:
+                    return str(error)
+        return ""
+
+    def n_maps(self, ndim: int) -> int:
+        """Maps of one channel, of images of `ndim` spatial axes."""
+        in_2d = self.in_2d or (False,) * len(self.scales)
+        return sum(
+            family(FEATURE_IDS[identifier]).maps(2 if flat else ndim)
+            for identifier, row in zip(self.ids, self.chosen)
+            for flat, chosen in zip(in_2d, row)
+            if chosen
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +254,7 @@ def _project(file: Any, path: Path) -> IlpProject:
             f"{path} was written before ilastik 1.0, in a layout of its own; paint it again, or save it with ilastik 1.x"
         )
     version, workflow = text(file, "ilastikVersion") or "", text(file, "workflowName") or ""
-    lanes = _lanes(subgroup(file, "Input Data") or subgroup(file, "DataSelection"))
+    lanes = _lanes(subgroup(file, "Input Data") or subgroup(file, "DataSelection"), path.parent)
     stages: list[IlpStage] = []
     for suffix in ("", "01"):
         group = subgroup(file, f"PixelClassification{suffix}")
@@ -246,6 +274,8 @@ def _problems(workflow: str, lanes: tuple[IlpLane, ...], stages: list[IlpStage])
         problems.append(f"of the workflow {workflow!r} only the pixel classification can be used")
     for number, stage in enumerate(stages, 1):
         where = f"of stage {number} " if len(stages) > 1 else ""
+        if stage.features is not None and stage.features.problem:
+            problems.append(f"the features {where}cannot be used: {stage.features.problem}")
         if stage.classifier.problem:
             problems.append(f"the classifier {where}cannot be used: {stage.classifier.problem}")
     for number, lane in enumerate(lanes):
@@ -258,7 +288,7 @@ def _problems(workflow: str, lanes: tuple[IlpLane, ...], stages: list[IlpStage])
 # ---------------------------------------------------------------- inputs
 
 
-def _lanes(group: Any) -> tuple[IlpLane, ...]:
+def _lanes(group: Any, home: Path) -> tuple[IlpLane, ...]:
     infos = subgroup(group, "infos") if group is not None else None
     if infos is None:
         return ()
@@ -268,13 +298,13 @@ def _lanes(group: Any) -> tuple[IlpLane, ...]:
     for name in names(infos):
         lane = subgroup(infos, name)
         if lane is None or child(lane, "location") is not None:  # before 1.0 a lane had one input and no roles
-            lanes.append(IlpLane(_dataset(lane)))
+            lanes.append(IlpLane(_dataset(lane, home)))
         else:
-            lanes.append(IlpLane(_dataset(subgroup(lane, RAW)), _dataset(subgroup(lane, MASK))))
+            lanes.append(IlpLane(_dataset(subgroup(lane, RAW), home), _dataset(subgroup(lane, MASK), home)))
     return tuple(lanes)
 
 
-def _dataset(group: Any) -> IlpDataset | None:
+def _dataset(group: Any, home: Path) -> IlpDataset | None:
     if group is None or child(group, "location") is None:
         return None
     axes, sizes = _axistags(text(group, "axistags"), text(group, "axis_units"))
@@ -291,7 +321,7 @@ def _dataset(group: Any) -> IlpDataset | None:
         location, key = "url" if "://" in path and not path.startswith("file:") else "file", ""
     return IlpDataset(
         location,
-        _split(path) if location == "file" else (path,),
+        _split(path, home) if location == "file" and "://" not in path else (_as_path(path),),
         text(group, "nickname") or "",
         axes,
         lengths,
@@ -310,16 +340,31 @@ def _part(group: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     return tuple(roi[0].tolist()), tuple(roi[1].tolist())
 
 
-def _split(path: str) -> tuple[str, ...]:
+def _as_path(address: str) -> str:
+    """The path that a "file:" address stands for; paths stay as they are.
+
+    >>> _as_path("file:///d/a%20b.zarr"), _as_path("file:///C:/a.zarr")
+    ('/d/a b.zarr', 'C:/a.zarr')
+    """
+    found = re.fullmatch(r"file://(?:localhost)?(?:/(?=[A-Za-z]:))?(/.*|[A-Za-z]:.*)", address)
+    return unquote(found[1]) if found else address
+
+
+def _split(path: str, home: Path = Path()) -> tuple[str, ...]:
     """The files of a stack: joined by ";" where ilastik ran on Windows, by ":" elsewhere.
 
-    >>> _split("C:/a.tif;C:/b.tif"), _split("/d/a.tif:/d/b.tif"), _split("C:/a.tif")
-    (('C:/a.tif', 'C:/b.tif'), ('/d/a.tif', '/d/b.tif'), ('C:/a.tif',))
+    Names may hold these letters too: a stack is of files with one suffix, of which the whole is none (from the folder `home`).
+
+    >>> _split("C:/a.tif;C:/b.tif"), _split("/d/a.tif:/d/b.tif"), _split("/d/12:30;b.tif")
+    (('C:/a.tif', 'C:/b.tif'), ('/d/a.tif', '/d/b.tif'), ('/d/12:30;b.tif',))
     """
-    parts = (
-        path.split(";") if ";" in path else re.split(r"(?<!^.):", path) if not re.match("[A-Za-z]:", path) else [path]
-    )
-    return tuple(part for part in parts if part) or (path,)
+    for separator in (";",) if re.match("[A-Za-z]:", path) else (";", ":"):
+        parts = tuple(part for part in path.split(separator) if part)
+        suffixes = {(re.findall(r"\.(\w+)(?=$|[/\\])", part.lower()) or [""])[-1] for part in parts}
+        looks_like_stack = len(parts) > 1 and len(suffixes) == 1 and "" not in suffixes
+        if looks_like_stack and not os.path.exists(os.path.join(home, path)):
+            return parts
+    return (path,)
 
 
 def _axistags(tags: str | None, units: str | None) -> tuple[str, dict[str, float]]:
@@ -389,7 +434,12 @@ def _stage(
         labels.append(_labels(blocks, lane, version, workflow))
     used = max((int(found.classes.max()) for found in labels if len(found)), default=0)
     classes = _classes(group, used)
-    return IlpStage(classes, tuple(labels), features, _classifier(group, len(classes)))
+    classifier = _classifier(group, len(classes))
+    if classifier.forest is not None and features is not None and features.problem:
+        classifier = replace(
+            classifier, forest=None, problem="its features cannot be computed; choose others and train again"
+        )
+    return IlpStage(classes, tuple(labels), features, classifier)
 
 
 def _classes(group: Any, n_used: int) -> tuple[IlpClass, ...]:
@@ -468,8 +518,9 @@ def _label_axes(block: Any, start: NDArray[np.int64], lane: IlpDataset | None, v
         with_channel = axes if "c" in axes else axes + "c"
         channel_last = axes.replace("c", "") + "c"
         orders = [with_channel] if version_key(version) >= LABEL_AXES_CHANGED else [channel_last]
-        if workflow.startswith("Object Classification"):
-            orders.append("txyzc")
+        in_between = FIVE_AXES <= version_key(version) < LABEL_AXES_CHANGED
+        if in_between and workflow == "Object Classification (from pixel classification)":
+            orders = ["txyzc", *orders]
     for order in orders:
         if len(order) == block.ndim and _fits(order, start, block.shape, lane):
             return order

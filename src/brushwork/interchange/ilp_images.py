@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -23,6 +24,7 @@ from brushwork.labels import Labels, from_coords
 
 INSIDE = re.compile(r"^(.+?\.(?:h5|hdf5|hdf|ilp|npz|zarr))((?:[/\\].*)?)$", re.IGNORECASE)
 MOST_LOOKED_AT = 100_000  # files below the folder that is searched
+FOLDERS = (".zarr", ".n5")
 HOW = ("as stored", "moved", "embedded", "url")
 
 
@@ -37,10 +39,18 @@ class Found:
 def locate(project: IlpProject, data: IlpDataset, folder: str | Path | None = None) -> Found | None:
     """Where an input of a project is: as stored, else next to the project, else below `folder`; None where it is not found.
 
-    The ends of the stored path are tried, longest first, then its name alone anywhere below `folder`. What is found by its
-    name still has to have the stored shape: `open_dataset` sees to that.
+    The ends of the stored path are tried, longest first, then its name alone anywhere below `folder`. The first place counts
+    that `open_dataset` takes, or the first of all where it takes none.
     """
-    return next(_places(project, data, folder), None)
+    first: Found | None = None
+    for found in _places(project, data, folder):
+        first = first or found
+        if found.how in ("embedded", "url"):
+            return found
+        with suppress(InputError):
+            _opened(project, data, found)
+            return found
+    return first
 
 
 def _places(project: IlpProject, data: IlpDataset, folder: str | Path | None) -> Iterator[Found]:
@@ -68,7 +78,7 @@ def _places(project: IlpProject, data: IlpDataset, folder: str | Path | None) ->
         name = _pure(file).name
         for found in islice(Path(folder).rglob("*"), MOST_LOOKED_AT):
             uri = (str(found) + inner,)
-            if found.name == name and uri not in seen:
+            if found.name == name and uri not in seen and _exists(uri[0]):
                 yield Found("moved", uri)
 
 
@@ -92,17 +102,25 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _joined(home: Path, path: str) -> str:
-    file, inner = _inside(path.removeprefix("file://"))
+    file, inner = _inside(path)
     pure = _pure(file)
     return str(Path(file) if pure.is_absolute() else home.joinpath(*pure.parts)) + inner
 
 
 def _exists(uri: str) -> bool:
+    """Whether there are files, or folders that hold an image: devices and pipes have no end."""
     try:
         path = Path(_inside(uri)[0])
-        return path.exists() or (bool(re.search(r"[*?\[]", path.name)) and any(path.parent.glob(path.name)))
+        if _is_stored(path):
+            return True
+        found = list(path.parent.glob(path.name)) if re.search(r"[*?\[]", path.name) else []
+        return bool(found) and all(map(_is_stored, found))
     except (OSError, ValueError):
         return False
+
+
+def _is_stored(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(p.suffix.lower() in FOLDERS for p in (path, *path.parents)))
 
 
 def open_dataset(project: IlpProject, data: IlpDataset, folder: str | Path | None = None) -> ArrayImage:
@@ -113,7 +131,7 @@ def open_dataset(project: IlpProject, data: IlpDataset, folder: str | Path | Non
     Raises
     ------
     InputError
-        where it is not found, or what is found has not the shape that the project says.
+        where it is not found, or what is found has not the shape that the project says, or else its forest and labels tell.
     """
     if data.part is not None:
         raise InputError(
@@ -138,13 +156,22 @@ def _opened(project: IlpProject, data: IlpDataset, found: Found) -> ArrayImage:
     if found.how == "embedded":
         return matching(_embedded(project, data), data)
     uri = found.uris[0] if len(found.uris) == 1 else list(found.uris)
-    level = data.level if found.how == "url" and data.level else None
-    refused: InputError | None = None
+    unread: InputError | None = None
+    other: InputError | None = None
     for axes in _orders(data):
         try:
-            return matching(open_image(uri, axes=axes, level=level), data)
+            opened = open_image(uri, axes=axes, level=data.level or None)
         except InputError as error:
-            refused = refused or error
+            unread = unread or error
+            continue
+        try:
+            image = matching(opened, data)
+            if data.shape is None:
+                _refuse_other(project, data, opened.axes, image)
+            return image
+        except InputError as error:
+            other = other or error
+    refused = other or unread
     assert refused is not None
     raise refused
 
@@ -184,6 +211,54 @@ def matching(image: ArrayImage, data: IlpDataset) -> ArrayImage:
     if image.pixel_size is None and all(a in known for a in image.spatial_axes):
         image = replace(image, pixel_size=tuple(known[a] for a in image.spatial_axes))
     return image
+
+
+def _refuse_other(project: IlpProject, data: IlpDataset, axes: str, image: ArrayImage) -> None:
+    """Raise InputError where an image cannot be the one of which no shape is stored.
+
+    axes : of the file; frames and sections are in it where ilastik saw any. The first forest tells how many channels there
+    were, painted pixels how large it is at least.
+    """
+    reasons = []
+    if missing := [a for a in data.axes if a in "tz" and a not in axes]:
+        reasons.append(f"has the axes {data.axes!r}, without {missing[0]!r} here")
+    counts = _channels(project, data)
+    if counts and counts.get(len(image.shape)) != image.n_channels:
+        expected = " or ".join(f"{n} channel(s) in {ndim}D" for ndim, n in counts.items())
+        reasons.append(f"has {expected}, as its forest tells, not {image.n_channels} in {len(image.shape)}D")
+    lengths = dict(zip(image.axes, image.source.shape))
+    for axis, reached in _reach(project, data).items():
+        if reached > lengths.get(axis, 1):
+            reasons.append(f"is painted on up to {axis} = {reached - 1}, with {lengths.get(axis, 1)} here")
+    if reasons:
+        raise InputError(
+            f"{image.uri} is {' x '.join(str(n) for n in image.source.shape)} ({image.axes}), the project's "
+            f"{data.nickname or data.paths[0]} {reasons[0]}: it is another image, on which labels would be wrong"
+        )
+
+
+def _channels(project: IlpProject, data: IlpDataset) -> dict[int, int]:
+    """Channels by number of spatial axes, of the images that the first forest was grown on; empty where nothing tells."""
+    if any(lane.mask is data for lane in project.lanes):
+        return {}
+    stage = next(iter(project.stages), None)
+    if stage is None or stage.features is None or stage.classifier.forest is None or not stage.features.n_chosen:
+        return {}
+    n_maps = stage.classifier.forest.n_maps
+    flat = bool(data.axes) and "z" not in data.axes
+    per_channel = {ndim: stage.features.n_maps(ndim) for ndim in ((2,) if flat else (2, 3))}
+    return {ndim: n_maps // n for ndim, n in per_channel.items() if n_maps % n == 0}
+
+
+def _reach(project: IlpProject, data: IlpDataset) -> dict[str, int]:
+    """How many pixels an image has at least, by axis letter, for what is painted on it."""
+    found: dict[str, int] = {}
+    for stage in project.stages:
+        for lane, labels in zip(project.lanes, stage.labels):
+            if lane.raw is data and len(labels):
+                for axis, last in zip(labels.axes, labels.coords.max(axis=0).tolist()):
+                    found[axis] = max(found.get(axis, 0), last + 1)
+    return found
 
 
 class _Stored(Hdf5Array):
