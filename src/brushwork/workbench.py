@@ -363,6 +363,9 @@ class Workbench:
         """A model of what is painted now, with the names and colours of now; trained here and now."""
         return self._learnt(self.task_name)
 
+    def _imported(self) -> Trained | None:
+        return self.project.imported(self.task_name) if self.project.document.tasks else None
+
     def _learnt(self, task: str) -> Trained:
         return self.project.imported(task) or self.project.learn(task)
 
@@ -393,7 +396,7 @@ class Workbench:
     def _hand_over(self) -> None:
         """Give the session the newest strokes."""
         examples = self._at_hand.examples(self.task)
-        imported = self.project.imported(self.task_name)
+        imported = self._imported()
         known = imported.model if imported is not None else None
         self.generation = self._session.paint(examples, tuple((c.id, c.name) for c in self.classes), known=known)
 
@@ -401,7 +404,7 @@ class Workbench:
 
     def measure(self, done: Callable[[Measured], None]) -> None:
         """See Advisor.measure; of what another program learnt there is nothing to tell."""
-        if self.project.imported(self.task_name) is not None:
+        if self._imported() is not None:
             done(Measured())
         else:
             self._advisor.measure(self._snapshot(), done)

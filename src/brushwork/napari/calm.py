@@ -54,14 +54,14 @@ class Calm(QObject):
         super().__init__()
         self._viewer, self._paints, self._begin, self._end = viewer, paints, begin, end
         self._list = layer_list(viewer)
-        self._timer = timer(self, wait, self._draw)
+        self._timer = timer(self, wait, self._wake)
         viewer.mouse_drag_callbacks.append(self._drag)
 
     def _drag(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        if self._list is None or not self._paints():
+        if not self._paints():
             return
         self._timer.stop()
-        self._list.setUpdatesEnabled(False)
+        self._draw_list(False)
         self._begin()
         yield
         while event.type == "mouse_move":
@@ -69,13 +69,16 @@ class Calm(QObject):
         self._end()
         self._timer.start()
 
-    def _draw(self) -> None:
-        """Draw the list again."""
-        with suppress(RuntimeError):  # the window may be gone
-            self._list.setUpdatesEnabled(True)
+    def _wake(self) -> None:
+        self._draw_list(True)
+
+    def _draw_list(self, wanted: bool) -> None:
+        if self._list is not None:
+            with suppress(RuntimeError):  # the window may be gone
+                self._list.setUpdatesEnabled(wanted)
 
     def close(self) -> None:
         self._timer.stop()
-        self._draw()
+        self._wake()
         with suppress(ValueError):
             self._viewer.mouse_drag_callbacks.remove(self._drag)
