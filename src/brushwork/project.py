@@ -426,11 +426,12 @@ class Project:
         """The newest kept model, if it came from another program and nothing was changed since."""
         there = self.document.task(task)
         newest = there.models[-1] if there.models else None
-        if newest is None or not (self.folder / newest.file).is_file() or any(s.undone for s in there.strokes):
+        if newest is None:
             return None
+        # Asked at every stroke: what a stroke changes comes first, the disk last.
         learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.priors, Task.channels
         now = _last_stroke(there), there.features, there.seed, there.estimator, there.priors, there.channels
-        if learnt_from != now:
+        if learnt_from != now or any(s.undone for s in there.strokes) or not (self.folder / newest.file).is_file():
             return None
         model = Classifier.load(self.folder / newest.file)
         is_of = IMPORTED in model.provenance and list(model.classes) == [c.name for c in there.classes]
