@@ -56,10 +56,11 @@ def eigenvalues(entries: dict[tuple[int, int], np.ndarray], n: int) -> np.ndarra
     return np.moveaxis(np.linalg.eigvalsh(matrix)[..., ::-1], -1, 0)
 
 
-def maps(image: np.ndarray, sigma: float | Sequence[float], family: str) -> np.ndarray:
+def maps(image: np.ndarray, sigma: float | Sequence[float], family: str, dialect: str = "") -> np.ndarray:
     """(n, *shape) float32 maps of one family: as many as the image has axes for tensors, else one.
 
-    image : (y, x) or (z, y, x). sigma : pixels, one number or one per axis.
+    image : (y, x) or (z, y, x). sigma : pixels, one number or one per axis. dialect : "ilastik<1.3" has the structure tensor's
+    derivatives at n and its smoothing at n / 2, else it is the other way round.
     """
     n_axes = image.ndim
     axes = range(n_axes)
@@ -83,8 +84,10 @@ def maps(image: np.ndarray, sigma: float | Sequence[float], family: str) -> np.n
     elif family == "hessian":
         result = eigenvalues({(i, j): derivative(i, j) for i, j in pairs}, n_axes)
     elif family == "structure-tensor":
-        gradient = [derivative(axis, at=0.5 * n) for axis in axes]
-        result = eigenvalues({(i, j): derivative(of=gradient[i] * gradient[j]) for i, j in pairs}, n_axes)
+        slopes_at, smooth_at = (n, 0.5 * n) if dialect else (0.5 * n, n)
+        gradient = [derivative(axis, at=slopes_at) for axis in axes]
+        products = {(i, j): derivative(of=gradient[i] * gradient[j], at=smooth_at) for i, j in pairs}
+        result = eigenvalues(products, n_axes)
     else:
         raise ValueError(f"Unknown family {family!r}; known are {', '.join(FAMILIES)}.")
     return np.asarray(result, np.float32)

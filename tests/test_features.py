@@ -1,6 +1,7 @@
 """What features are, and that it never matters how an image is cut."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +130,67 @@ def test_a_smaller_halo_gives_another_answer(family, sigma):
     assert (features.at(too_small, Block(middle, whole(too_small.shape))) != right).any()
 
 
-def test_fused_kernels_agree_with_the_plain_scale_space(monkeypatch):
+@pytest.mark.parametrize("dialect", ["", "ilastik<1.3"])
+def test_fused_kernels_agree_with_the_plain_scale_space(monkeypatch, dialect):
     image, features = on(noise((60, 90), scale=1), "gaussian:0.3 *:0.7,1.6,3.5")
+    features = FeatureSet(tuple(replace(f, dialect=dialect) for f in features.features))
     fused = whole_maps(image, features)
     monkeypatch.setattr(tiling.Request, "is_built_in", False)
     tiling.Sections.of.cache_clear()
     plain = whole_maps(image, features)
     tiling.Sections.of.cache_clear()
     np.testing.assert_allclose(fused, plain, rtol=0, atol=TOLERANCE)
+
+
+# -- the structure tensor of ilastik before 1.3 -----------------------------------------------------------------------------------
+
+FORMER = "ilastik<1.3"
+
+
+def former(features):
+    """The same features; structure tensors are those of ilastik before 1.3."""
+    return FeatureSet(tuple(replace(f, dialect=FORMER * (f.family == "structure-tensor")) for f in features.features))
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (37, 41), (1, 9), (3, 80), (11, 39, 70), (3, 5, 7), (1, 40, 1)])
+@pytest.mark.parametrize("sigma", [0.7, 0.74, 1.0, 1.6, 5.0])
+def test_former_structure_tensors_are_as_specified(shape, sigma):
+    array = noise(shape, scale=1)
+    tensor = Feature("structure-tensor", sigma, "px", (0,), len(shape) == 2, FORMER)
+    found = whole_maps(as_image(array), FeatureSet((tensor,)))
+    from_former, from_today = (
+        np.abs(found - specified(array, sigma, "structure-tensor", dialect)).max() for dialect in (FORMER, "")
+    )
+    assert from_former <= min(TOLERANCE, from_today / 100)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_blocks_of_former_structure_tensors_equal_whole_bit_for_bit(data):
+    ndim = data.draw(st.sampled_from([2, 3]))
+    longest = 90 if ndim == 2 else 20
+    shape = tuple(data.draw(st.lists(st.integers(1, longest), min_size=ndim, max_size=ndim)))
+    edge = tuple(data.draw(st.lists(st.integers(3, longest), min_size=ndim, max_size=ndim)))
+    mode = "/2d" if ndim == 3 and data.draw(st.booleans()) else ""
+    sigma = data.draw(st.sampled_from(["0.7", "1", "1.6", "3.5", "1.6um"]))
+    image, features = on(noise(shape), f"*:{sigma}{mode}", pixel_size=(2.0, 1.0, 0.8)[-ndim:])
+    expected = whole_maps(image, former(features))
+    for region in grid(whole(shape), edge):
+        part = former(features).at(image, features.block(image, region))
+        np.testing.assert_array_equal(part, expected[(slice(None), *region.slices)])
+
+
+@pytest.mark.parametrize("text", ["*:0.7,1.6,3.5/2d", "*:0.7,1.6,3.5/3d", "*:1/2d *:1.6/3d"])
+def test_both_structure_tensors_of_one_scale_leave_each_other_and_the_rest_alone(text):
+    image, today = on(noise((9, 40, 50), scale=1), text)
+    tensors = tuple(f for f in former(today).features if f.dialect)
+    together = whole_maps(image, FeatureSet((*today.features, *tensors)))
+    np.testing.assert_array_equal(together[: today.n_maps], whole_maps(image, today))
+    np.testing.assert_array_equal(together[today.n_maps :], whole_maps(image, FeatureSet(tensors)))
+    mixed = whole_maps(image, former(today))
+    names = [f for f in former(today).features for _ in range(n_maps_of(f))]
+    unchanged = [not f.dialect for f in names]
+    np.testing.assert_array_equal(mixed[unchanged], together[: today.n_maps][unchanged])
 
 
 def test_micrometres_are_divided_by_the_pixel_size_of_each_axis():

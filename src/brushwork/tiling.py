@@ -63,7 +63,7 @@ class Request(NamedTuple):
 
     @property
     def is_built_in(self) -> bool:
-        return self.family in BUILT_IN and not self.dialect
+        return self.family in BUILT_IN
 
 
 Requests = tuple[Request, ...]
@@ -142,6 +142,16 @@ def _stack_tiles(
         yield region, maps
 
 
+def _scales(requests: Sequence[Request]) -> dict[tuple[int, tuple[float, ...], bool], list[Request]]:
+    """Requests that are computed together: by channel, sigmas, and whether their structure tensor is that of ilastik before 1.3."""
+    former = {(r.channel, r.sigmas) for r in requests if r.dialect}
+    found: dict[tuple[int, tuple[float, ...], bool], list[Request]] = {}
+    for r in requests:
+        joins = r.family != "structure-tensor" and (r.channel, r.sigmas) in former
+        found.setdefault((r.channel, r.sigmas, bool(r.dialect) or joins), []).append(r)
+    return found
+
+
 # -- sections: maps in 2D, kernels.scale2d -----------------------------------------------------------------------------------
 
 
@@ -178,8 +188,9 @@ class Sections:
 
 
 def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
-    scales = list(dict.fromkeys(r.sigmas[-2:] for r in requests))
-    kernels = [[presmoothing(s) for s in sigmas] for sigmas in scales]
+    scales = _scales(requests)
+    in_plane = [sigmas[-2:] for _, sigmas, _ in scales]
+    kernels = [[presmoothing(s) for s in sigmas] for sigmas in in_plane]
     radii = np.array([[len(k) - 1 for k in pair] for pair in kernels])
     weights = np.zeros((len(scales), 2, radii.max() + 1), np.float32)
     for i, pair in enumerate(kernels):
@@ -187,14 +198,14 @@ def _scale_table(requests: Sequence[Request], trash: int) -> ScaleTable:
             weights[i, j, : len(k)] = k
     outputs = np.full((len(scales), scale2d.N_OUTPUTS), trash)
     wanted = np.full(len(scales), scale2d.ONLY_GAUSSIAN)
-    for r in requests:
-        i, at = scales.index(r.sigmas[-2:]), OUTPUTS_2D[r.family]
-        outputs[i, at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
-        need = {"gaussian": scale2d.ONLY_GAUSSIAN, "structure-tensor": scale2d.EVERYTHING}.get(
-            r.family, scale2d.WITHOUT_TENSOR
-        )
-        wanted[i] = max(wanted[i], need)
-    coefficients = np.array([[stencil_coefficients(s) for s in sigmas] for sigmas in scales])
+    for i, ((_, _, former), together) in enumerate(scales.items()):
+        tensor = scale2d.WITH_FORMER_TENSOR if former else scale2d.EVERYTHING
+        needs = {"gaussian": scale2d.ONLY_GAUSSIAN, "structure-tensor": tensor}
+        for r in together:
+            at = OUTPUTS_2D[r.family]
+            outputs[i, at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
+            wanted[i] = max(wanted[i], needs.get(r.family, scale2d.WITHOUT_TENSOR))
+    coefficients = np.array([[stencil_coefficients(s) for s in sigmas] for sigmas in in_plane])
     return ScaleTable(weights, radii, coefficients, wanted, outputs)
 
 
@@ -315,27 +326,29 @@ def _volume_tiles(
 @lru_cache(maxsize=64)
 def _scales_3d(requests: Requests, channels: tuple[int, ...]) -> tuple[scale3d.Scale3D, ...]:
     """The scales of all channels; `channel` is the position in `channels`."""
-    outputs: dict[tuple[int, tuple[float, ...]], NDArray[np.int64]] = {}
-    for r in requests:
-        mine = outputs.setdefault((r.channel, r.sigmas), np.full(N_OUTPUTS_3D, -1))
-        at = OUTPUTS_3D[r.family]
-        mine[at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
-    return tuple(
-        scale3d.Scale3D(
-            weights=(presmoothing(sigmas[0]), presmoothing(sigmas[1]), presmoothing(sigmas[2])),
-            coefficients=np.array([stencil_coefficients(s) for s in sigmas]),
-            outputs=positions,
-            channel=channels.index(channel),
+    scales = []
+    for (channel, sigmas, former), together in _scales(requests).items():
+        outputs = np.full(N_OUTPUTS_3D, -1)
+        for r in together:
+            at = OUTPUTS_3D[r.family]
+            outputs[at : at + r.n_maps] = range(r.first, r.first + r.n_maps)
+        scales.append(
+            scale3d.Scale3D(
+                weights=(presmoothing(sigmas[0]), presmoothing(sigmas[1]), presmoothing(sigmas[2])),
+                coefficients=np.array([stencil_coefficients(s) for s in sigmas]),
+                outputs=outputs,
+                channel=channels.index(channel),
+                former_tensor=former,
+            )
         )
-        for (channel, sigmas), positions in outputs.items()
-    )
+    return tuple(scales)
 
 
 def _rounded_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-# -- families of other packages, and old dialects: scalespace.py ---------------------------------------------------------------
+# -- families of other packages: scalespace.py ----------------------------------------------------------------------------------
 
 
 def _own_maps(

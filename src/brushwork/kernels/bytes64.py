@@ -72,16 +72,21 @@ def repeat(builder, value, lanes):
     return shuffle(builder, builder.insert_element(nothing, value, I32(0)), nothing, [0] * lanes)
 
 
+def _size(element):
+    """Bytes of a number."""
+    return 4 if element == ir.FloatType() else element.width // 8
+
+
 def load_vector(builder, pointer, vector):
     """The vector at `pointer`, wherever that lies."""
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    value.align = vector.element.width // 8
+    value.align = _size(vector.element)
     return value
 
 
 def store_vector(builder, value, pointer):
     """Write a vector at `pointer`, wherever that lies."""
-    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = value.type.element.width // 8
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = _size(value.type.element)
 
 
 def permute(builder, table, which):

@@ -35,8 +35,8 @@ N_RINGS = 9
 # Positions in `outputs`: the index of the map that receives it.
 GAUSSIAN, LAPLACIAN, MAGNITUDE, DIFFERENCE, TENSOR, HESSIAN = 0, 1, 2, 3, 4, 6
 N_OUTPUTS = 8
-# What of a scale is wanted.
-ONLY_GAUSSIAN, WITHOUT_TENSOR, EVERYTHING = range(3)
+# What of a scale is wanted; the former structure tensor is that of ilastik before 1.3, in place of today's.
+ONLY_GAUSSIAN, WITHOUT_TENSOR, EVERYTHING, WITH_FORMER_TENSOR = range(4)
 
 
 def workspace_size(tile_width: int, radius: int) -> int:
@@ -157,6 +157,30 @@ def tensor_products(rings, y, width, kx, ky, sign_y, signs_x, at_x, scratch):
             store(rings, q + x, even3(load(scratch, p + x), near, far, s0, s1, s2))
 
 
+@kernel
+def former_tensor_products(rings, y, width, kx, ky, sign_y, signs_x, at_x, scratch):
+    """`tensor_products` with the two scales the other way round: gradients at n (of rows y - 2 ... y + 2), smoothed at n / 2."""
+    s0, s1, s2 = splat(ky[SMOOTH]), splat(ky[SMOOTH + 1]), splat(ky[SMOOTH + 2])
+    f1, f2 = splat(ky[FIRST] * sign_y), splat(ky[FIRST + 1] * sign_y)
+    i0, i1 = splat(kx[INNER_SMOOTH]), splat(kx[INNER_SMOOTH + 1])
+    row = width + 2 * MARGIN
+    size = RING * row
+    rows = rows_around(y, row)
+    for x in range(MARGIN - 4, MARGIN + width + 4, LANES):
+        centre, near, far, _, _ = neighbours(rings, x + H_FIRST * size, rows)
+        gx = even3(centre, near, far, s0, s1, s2) * load(signs_x, at_x + x)
+        _, _, _, slope, far_slope = neighbours(rings, x + H_SMOOTH * size, rows)
+        gy = odd2(slope, far_slope, f1, f2)
+        store(scratch, x, gx * gx)
+        store(scratch, x + row, gx * gy)
+        store(scratch, x + 2 * row, gy * gy)
+    for product in range(3):
+        p, q = product * row, (XX + product) * size + rows[2]
+        for x in range(MARGIN, MARGIN + width, LANES):
+            near = load(scratch, p + x - 1) + load(scratch, p + x + 1)
+            store(rings, q + x, even2(load(scratch, p + x), near, i0, i1))
+
+
 @kernel(inline="always")
 def eigenvalues(yy, xy, xx, half):
     """Of a symmetric 2 x 2 matrix, the larger first."""
@@ -253,6 +277,28 @@ def tensor_row(rings, y, width, k, out, outputs, to, map_size):
 
 
 @kernel
+def former_tensor_row(rings, y, width, k, out, outputs, to, map_size):
+    """`tensor_row` of products that are smoothed at n / 2."""
+    i0, i1 = splat(k[INNER_SMOOTH]), splat(k[INNER_SMOOTH + 1])
+    half = splat(k.dtype.type(0.5))
+    row = width + 2 * MARGIN
+    size = RING * row
+    rows = rows_around(y, row)
+    larger, smaller = outputs[TENSOR] * map_size + to, outputs[TENSOR + 1] * map_size + to
+    for x in range(0, width, LANES):
+        at = MARGIN + x
+        centre, near, _, _, _ = neighbours(rings, at + XX * size, rows)
+        xx = even2(centre, near, i0, i1)
+        centre, near, _, _, _ = neighbours(rings, at + XY * size, rows)
+        xy = even2(centre, near, i0, i1)
+        centre, near, _, _, _ = neighbours(rings, at + YY * size, rows)
+        yy = even2(centre, near, i0, i1)
+        first, second = eigenvalues(yy, xy, xx, half)
+        store(out, larger + x, first)
+        store(out, smaller + x, second)
+
+
+@kernel
 def scale_of_tile(
     padded, stride, at, height, width, weights_y, radius_y, weights_x, radius_x, ky, kx, signs_y, signs_x, at_y, at_x, what,
     workspace, out, first, map_size, outputs,
@@ -264,7 +310,7 @@ def scale_of_tile(
     weights_y, weights_x : presmoothing half kernels. ky, kx : stencil coefficients (filters.py).
     signs_y, signs_x : +1, or -1 where an odd number of reflections leads into the image; the tile begins at at_y, at_x
         (STENCIL_RADIUS rows and MARGIN columns before it are read too).
-    what : ONLY_GAUSSIAN, WITHOUT_TENSOR or EVERYTHING.
+    what : ONLY_GAUSSIAN, WITHOUT_TENSOR, EVERYTHING or WITH_FORMER_TENSOR.
     workspace : float32, workspace_size(width, radius_x) values.
     out : flat float32 maps of `map_size` values each; the tile's begin at `first` in each map. outputs : (8,) positions of this
         scale's maps in `out`; what nobody wants goes to a map that nobody reads.
@@ -286,6 +332,9 @@ def scale_of_tile(
             horizontal_stencils(smoothed, rings, line, width, kx)
         if what == EVERYTHING and line >= 2:
             tensor_products(rings, line - 1, width, kx, ky, signs_y[at_y + y - 1], signs_x, at_x - MARGIN, scratch)
+        if what == WITH_FORMER_TENSOR and line >= 4:
+            sign_y = signs_y[at_y + y - 2]
+            former_tensor_products(rings, line - 2, width, kx, ky, sign_y, signs_x, at_x - MARGIN, scratch)
         if line >= 2 * STENCIL_RADIUS:
             centre, to = line - STENCIL_RADIUS, first + (line - 2 * STENCIL_RADIUS) * width
             if what == ONLY_GAUSSIAN:
@@ -294,6 +343,8 @@ def scale_of_tile(
                 plain_row(rings, centre, width, ky, out, outputs, to, map_size)
             if what == EVERYTHING:
                 tensor_row(rings, centre, width, ky, out, outputs, to, map_size)
+            if what == WITH_FORMER_TENSOR:
+                former_tensor_row(rings, centre, width, ky, out, outputs, to, map_size)
 
 
 @kernel

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from brushwork.kernels.compile import kernel
 from brushwork.kernels.filters import STENCIL_RADIUS
 from brushwork.kernels.scale3d_blur import GROUP, blur_across_planes, blur_plane, rows_scratch
+from brushwork.kernels.scale3d_former import former_products_plane, former_tensor_planes
 from brushwork.kernels.scale3d_stencils import (
     DIFFERENCE,
     GAUSSIAN,
@@ -65,7 +66,7 @@ PLANE_PITCH, PRODUCT_PITCH = PLANE + 5 * LANES, PRODUCT_PLANE + 5 * LANES
 CACHE_LINE = 64  # bytes
 
 # What of a scale is wanted, in columns of `wants`.
-GAUSSIAN_ALONE, PLAIN, HESSIAN_VALUES, TENSOR_VALUES = range(4)
+GAUSSIAN_ALONE, PLAIN, HESSIAN_VALUES, TENSOR_VALUES, FORMER_TENSOR_VALUES = range(5)
 # Where a scale's state lies in the workspace, in columns of `places`; and the distances inside its strip, 0 without one.
 BLURRED_RING, PRESMOOTHED_RING, PRODUCTS_RING, STRIP_ROW, STRIP_PLANE = range(5)
 
@@ -79,13 +80,14 @@ class Scale3D:
     outputs : (10,) index of the map that receives the Gaussian, Laplacian, gradient magnitude, difference of Gaussians,
         three structure tensor eigenvalues, three Hessian eigenvalues; -1 for what nobody wants. Eigenvalues descend, and the
         three of one tensor are wanted together, in consecutive maps.
-    channel : of the block.
+    channel : of the block. former_tensor : the structure tensor is that of ilastik before 1.3.
     """
 
     weights: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
     coefficients: NDArray[np.float32]
     outputs: NDArray[np.int64]
     channel: int = 0
+    former_tensor: bool = False
 
     @property
     def radii(self) -> tuple[int, int, int]:
@@ -98,11 +100,13 @@ class Scale3D:
         return max(self.radii[1:]) >= STRIP_RADIUS
 
     @property
-    def wants(self) -> tuple[bool, bool, bool, bool]:
-        """The Gaussian and no other stencil; any of the plain stencils; Hessian and structure tensor eigenvalues."""
+    def wants(self) -> tuple[bool, bool, bool, bool, bool]:
+        """The Gaussian alone; any of the plain stencils; eigenvalues of Hessian, structure tensor and former structure tensor."""
         wanted = np.asarray(self.outputs) >= 0
         plain = bool(wanted[[LAPLACIAN, MAGNITUDE, DIFFERENCE, HESSIAN]].any())
-        return bool(wanted[GAUSSIAN]) and not plain, plain, bool(wanted[HESSIAN]), bool(wanted[TENSOR])
+        tensor = bool(wanted[TENSOR])
+        alone, former = bool(wanted[GAUSSIAN]) and not plain, tensor and self.former_tensor
+        return alone, plain, bool(wanted[HESSIAN]), tensor and not former, former
 
 
 @kernel
@@ -230,6 +234,17 @@ def stencils(
             starts[j] = place[PRODUCTS_RING] + (z0 - 2 + j) % PRODUCTS * PRODUCT_PITCH
         at = to + output[TENSOR] * map_size
         tensor_planes(workspace, starts, z1 - z0, height, width, k[0], scratch, maps, at, map_size)
+    if wants[FORMER_TENSOR_VALUES]:
+        for z in range(-1 if z0 == 0 else z0 + 1, z1 + 1):
+            former_products_plane(
+                workspace, plane_at(place, z - 2), plane_at(place, z - 1), plane_at(place, z), plane_at(place, z + 1),
+                plane_at(place, z + 2), height, width, k, signs_z[z + halo[0]], signs_y, y0 + halo[1], signs_x,
+                x0 + halo[2], scratch, workspace, place[PRODUCTS_RING] + z % PRODUCTS * PRODUCT_PITCH,
+            )  # fmt: skip
+        for j in range(PRODUCTS):
+            starts[j] = place[PRODUCTS_RING] + (z0 - 2 + j) % PRODUCTS * PRODUCT_PITCH
+        at = to + output[TENSOR] * map_size
+        former_tensor_planes(workspace, starts, z1 - z0, height, width, k[0], scratch, maps, at, map_size)
 
 
 @kernel
@@ -243,7 +258,7 @@ def visit(
     signs_z, signs_y, signs_x : -1 where an odd number of reflections leads into the image, else 1; signs_x is longer than
         the block by what a vector may run over.
     weights : (n_scales, 3, longest). radii : (n_scales, 3). coefficients : (n_scales, 3, 13). outputs : (n_scales, 10).
-    wants : (n_scales, 4) bool. channels : (n_scales,). places : (n_scales, 5).
+    wants : (n_scales, 5) bool. channels : (n_scales,). places : (n_scales, 5).
     Visits of a column come in the order of z0, from 0, VISIT planes each but the last.
     """
     area = height * width
@@ -296,7 +311,7 @@ class Stream3D:
         self._coefficients = np.array([scale.coefficients for scale in self.scales], np.float32).reshape(n, 3, -1)
         outputs = np.array([scale.outputs for scale in self.scales], np.int64).reshape(n, -1)
         self._outputs = np.where(outputs < 0, n_maps, outputs)  # a map behind the last takes what nobody wants
-        self._wants = np.array([scale.wants for scale in self.scales], np.bool_).reshape(n, 4)
+        self._wants = np.array([scale.wants for scale in self.scales], np.bool_).reshape(n, 5)
         self._channels = np.array([scale.channel for scale in self.scales], np.int64)
         self._starts, self._ends = np.zeros(2 * longest + 2 * GROUP, np.int64), np.zeros(GROUP, np.int64)
         self._places = np.zeros((n, 5), np.int64)
@@ -305,7 +320,7 @@ class Stream3D:
             lengths = [
                 0 if scale.in_strips else (2 * scale.radii[0] + GROUP) * PLANE_PITCH,
                 PRESMOOTHED * PLANE_PITCH,
-                PRODUCTS * PRODUCT_PITCH if scale.wants[TENSOR_VALUES] else 0,
+                PRODUCTS * PRODUCT_PITCH if any(scale.wants[TENSOR_VALUES:]) else 0,
             ]
             place[:3] = size + np.cumsum([0, *lengths[:2]])
             size += sum(lengths)

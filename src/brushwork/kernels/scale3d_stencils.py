@@ -326,6 +326,24 @@ def smooth_group(products, starts, at, n, kz, out):
 
 
 @kernel
+def tensor_row(products, at, width, out, to, map_size):
+    """Eigenvalues of a row of smoothed products."""
+    for x in range(0, width, LANES):
+        p = at + x
+        first, second, third = eigenvalues(
+            load(products, p),
+            load(products, p + TILE_WIDTH),
+            load(products, p + 2 * TILE_WIDTH),
+            load(products, p + 3 * TILE_WIDTH),
+            load(products, p + 4 * TILE_WIDTH),
+            load(products, p + 5 * TILE_WIDTH),
+        )
+        store(out, to + x, first)
+        store(out, to + x + map_size, second)
+        store(out, to + x + 2 * map_size, third)
+
+
+@kernel
 def tensor_planes(products, starts, depth, height, width, kz, row, out, to, map_size):
     """Eigenvalues of the structure tensor of `depth` planes, at most four.
 
@@ -334,17 +352,4 @@ def tensor_planes(products, starts, depth, height, width, kz, row, out, to, map_
     for y in range(height):
         smooth_group(products, starts, y * PRODUCT_ROW, PRODUCT_ROW, kz, row)
         for z in range(depth):
-            q = to + (z * height + y) * width
-            for x in range(0, width, LANES):
-                p = z * PRODUCT_ROW + x
-                first, second, third = eigenvalues(
-                    load(row, p),
-                    load(row, p + TILE_WIDTH),
-                    load(row, p + 2 * TILE_WIDTH),
-                    load(row, p + 3 * TILE_WIDTH),
-                    load(row, p + 4 * TILE_WIDTH),
-                    load(row, p + 5 * TILE_WIDTH),
-                )
-                store(out, q + x, first)
-                store(out, q + x + map_size, second)
-                store(out, q + x + 2 * map_size, third)
+            tensor_row(row, z * PRODUCT_ROW, width, out, to + (z * height + y) * width, map_size)

@@ -8,9 +8,10 @@ import operator
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, models, register_model
 
-from brushwork.kernels.bytes64 import I64, repeat
+from brushwork.kernels.bytes64 import I64, load_vector, repeat, store_vector
+from brushwork.kernels.simd import address, binary, overload_operator
 
 PIXELS = 256
 WORDS = PIXELS // 64
@@ -33,20 +34,13 @@ class _Set256Model(models.PrimitiveModel):
         super().__init__(manager, fe_type, _SET)
 
 
-def _pointer(context, builder, array_type, array, at, vector):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
-
-
 @intrinsic
 def load_set(typing, words, number):
     """The set of that number in a uint64 array of WORDS words each."""
 
     def generate(context, builder, signature, args):
         at = builder.mul(args[1], I64(WORDS))
-        value = builder.load(_pointer(context, builder, signature.args[0], args[0], at, _SET))
-        value.align = 8
-        return value
+        return load_vector(builder, address(context, builder, signature.args[0], args[0], at), _SET)
 
     return Set256(words, types.int64), generate
 
@@ -57,8 +51,7 @@ def store_set(typing, words, number, value):
 
     def generate(context, builder, signature, args):
         at = builder.mul(args[1], I64(WORDS))
-        pointer = _pointer(context, builder, signature.args[0], args[0], at, _SET)
-        builder.store(args[2], pointer).align = 8
+        store_vector(builder, args[2], address(context, builder, signature.args[0], args[0], at))
         return context.get_dummy_value()
 
     return types.void(words, types.int64, Set256), generate
@@ -88,8 +81,7 @@ def at_most(typing, values, at, limit):
     """The pixels k with values[at + k] <= limit, of a flat float32 array (no bounds are checked); NaN is not."""
 
     def generate(context, builder, signature, args):
-        loaded = builder.load(_pointer(context, builder, signature.args[0], *args[:2], _FLOATS))
-        loaded.align = 4
+        loaded = load_vector(builder, address(context, builder, signature.args[0], *args[:2]), _FLOATS)
         return builder.bitcast(builder.fcmp_ordered("<=", loaded, repeat(builder, args[2], PIXELS)), _SET)
 
     return Set256(values, types.int64, types.float32), generate
@@ -100,42 +92,15 @@ def add_where(typing, pixels, value, sums, at):
     """sums[at + k] += value for every pixel k of the set; sums : flat float32 (no bounds are checked)."""
 
     def generate(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[2], *args[2:], _FLOATS)
-        old = builder.load(pointer)
-        old.align = 4
+        pointer = address(context, builder, signature.args[2], *args[2:])
+        old = load_vector(builder, pointer, _FLOATS)
         more = builder.fadd(old, repeat(builder, args[1], PIXELS))
-        builder.store(builder.select(builder.bitcast(args[0], _BITS), more, old), pointer).align = 4
+        store_vector(builder, builder.select(builder.bitcast(args[0], _BITS), more, old), pointer)
         return context.get_dummy_value()
 
     return types.void(Set256, types.float32, sums, types.int64), generate
 
 
-def _binary(generate):
-    @intrinsic
-    def function(typing, a, b):
-        return Set256(Set256, Set256), lambda context, builder, signature, args: generate(builder, *args)
-
-    return function
-
-
-_and = _binary(lambda builder, a, b: builder.and_(a, b))
-_or = _binary(lambda builder, a, b: builder.or_(a, b))
-_without = _binary(lambda builder, a, b: builder.and_(a, builder.not_(b)))
-
-
-@overload(operator.and_)
-def _(a, b):
-    if a is Set256 and b is Set256:
-        return lambda a, b: _and(a, b)
-
-
-@overload(operator.or_)
-def _(a, b):
-    if a is Set256 and b is Set256:
-        return lambda a, b: _or(a, b)
-
-
-@overload(operator.sub)
-def _(a, b):
-    if a is Set256 and b is Set256:
-        return lambda a, b: _without(a, b)
+overload_operator(operator.and_, Set256, binary(Set256, ir.IRBuilder.and_))
+overload_operator(operator.or_, Set256, binary(Set256, ir.IRBuilder.or_))
+overload_operator(operator.sub, Set256, binary(Set256, lambda builder, a, b: builder.and_(a, builder.not_(b))))

@@ -14,6 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+from brushwork.kernels.bytes64 import load_vector, repeat, store_vector
+
 LANES = 16
 _F32, _I32 = ir.FloatType(), ir.IntType(32)
 _VEC = ir.VectorType(_F32, LANES)
@@ -33,9 +35,9 @@ class _VecModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _VEC)
 
 
-def _address(context, builder, array_type, array, at):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), _VEC.as_pointer())
+def address(context, builder, array_type, array, at):
+    """For intrinsics: the pointer to the element `at` of a flat array."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
 
 
 @intrinsic
@@ -43,9 +45,7 @@ def load(typing, array, at):
     """Vec of array[at : at + 16]."""
 
     def generate(context, builder, signature, args):
-        value = builder.load(_address(context, builder, signature.args[0], *args))
-        value.align = 4
-        return value
+        return load_vector(builder, address(context, builder, signature.args[0], *args), _VEC)
 
     return Vec(array, types.int64), generate
 
@@ -55,8 +55,7 @@ def store(typing, array, at, value):
     """array[at : at + 16] = value."""
 
     def generate(context, builder, signature, args):
-        instruction = builder.store(args[2], _address(context, builder, signature.args[0], *args[:2]))
-        instruction.align = 4
+        store_vector(builder, args[2], address(context, builder, signature.args[0], *args[:2]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, Vec), generate
@@ -65,42 +64,32 @@ def store(typing, array, at, value):
 @intrinsic
 def splat(typing, x):
     """Vec of 16 times x."""
-
-    def generate(context, builder, signature, args):
-        nothing = ir.Constant(_VEC, ir.Undefined)
-        first = builder.insert_element(nothing, args[0], ir.Constant(_I32, 0))
-        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
-
-    return Vec(types.float32), generate
+    return Vec(types.float32), lambda context, builder, signature, args: repeat(builder, args[0], LANES)
 
 
-def _binary(instruction):
+def binary(vector, instruction):
+    """An intrinsic of two vectors of a type; instruction(builder, x, y) generates it."""
+
     @intrinsic
     def function(typing, x, y):
-        return Vec(Vec, Vec), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
+        return vector(vector, vector), lambda context, builder, signature, args: instruction(builder, *args)
 
     return function
 
 
-_add, _subtract, _multiply, divide = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+def overload_operator(operation, vector, function):
+    """operation(x, y) of two vectors of a type is function(x, y)."""
+
+    @overload(operation)
+    def _(x, y):
+        if x is vector and y is vector:
+            return lambda x, y: function(x, y)
 
 
-@overload(operator.add)
-def _(x, y):
-    if x is Vec and y is Vec:
-        return lambda x, y: _add(x, y)
-
-
-@overload(operator.sub)
-def _(x, y):
-    if x is Vec and y is Vec:
-        return lambda x, y: _subtract(x, y)
-
-
-@overload(operator.mul)
-def _(x, y):
-    if x is Vec and y is Vec:
-        return lambda x, y: _multiply(x, y)
+divide = binary(Vec, ir.IRBuilder.fdiv)
+overload_operator(operator.add, Vec, binary(Vec, ir.IRBuilder.fadd))
+overload_operator(operator.sub, Vec, binary(Vec, ir.IRBuilder.fsub))
+overload_operator(operator.mul, Vec, binary(Vec, ir.IRBuilder.fmul))
 
 
 def _llvm(name, n_args):
