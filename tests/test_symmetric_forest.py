@@ -141,7 +141,8 @@ def tree_slowly(codes, y, strokes, n_classes, recipe, seed, tree):
     """(maps, thresholds, leaf bytes) of one tree; codes (n, n_maps) uint8."""
     random, n = SplitMix(seed, tree), len(y)
     depth, shrinkage = recipe.depth, recipe.shrinkage
-    weights = weights_slowly(random, y, strokes) if recipe.bootstrap else np.ones(n, int)
+    drawn = weights_slowly(random, y, strokes) if recipe.bootstrap else np.ones(n, int)
+    weights = drawn.copy()
     if recipe.balanced:
         weights = balanced_slowly(weights, y)
     tree_maps = maps_slowly(random, codes.shape[1], recipe.maps_per_tree)
@@ -158,6 +159,12 @@ def tree_slowly(codes, y, strokes, n_classes, recipe, seed, tree):
                 best = score, f, threshold
         asked.append(best[1:])
         leaf += (codes[:, best[1]] > best[2]).astype(int) << level
+    weights = drawn.copy()  # leaves count all samples of classes of few strokes
+    for c in np.unique(y):
+        if len(np.unique(strokes[y == c])) < 4:
+            weights[y == c] = 1
+    if recipe.balanced:
+        weights = balanced_slowly(weights, y)
     estimates = np.bincount(y, weights, minlength=n_classes).astype(np.float32)[None] / np.float32(weights.sum())
     for level in range(1, depth + 1):
         counts = np.zeros((1 << level, n_classes), np.float32)
@@ -183,7 +190,7 @@ def test_trees_are_those_of_the_slow_grower(path, options, n_maps):
     painted = np.random.default_rng(1).integers(0, 9, 80)
     recipe = SymmetricForest(**{"trees": 4, "depth": 4, "candidates": 7, "shrinkage": 1.5, **options})
     codes = encode_columns(rows, fit_knots(rows)).T
-    for numbers in (None, painted):
+    for numbers in (None, painted, np.where(y == 0, painted, painted // 3)):  # at last classes of 9, 3 and 3 strokes
         grown = recipe.fit(rows, y, n_classes=3, strokes=numbers, seed=5)
         for tree in range(4):
             together = np.arange(80) if numbers is None else numbers

@@ -45,7 +45,8 @@ class SymmetricForest:
     shrinkage : how many samples' weight the parent's estimate has in a leaf's
     balanced : every class counts the same in total, however many pixels were painted of it: the samples of smaller classes
         get larger weights
-    bootstrap : every tree draws, per class and with replacement, as many strokes as the class has; else it sees all rows once
+    bootstrap : every tree draws, per class and with replacement, as many strokes as the class has; else it sees all rows once.
+        Where a class has fewer than 4 strokes, the draw decides on questions only, and leaves count all its rows once
     """
 
     trees: int = 200
