@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.classifier import Classifier
+from brushwork.errors import InputError
 from brushwork.estimators import Estimator
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
@@ -211,4 +212,9 @@ def with_accuracy(classifier: Classifier, accuracy: Accuracy) -> Classifier:
 def accuracy_of(classifier: Classifier) -> Accuracy | None:
     """The accuracy stored in a classifier, if any."""
     stored = classifier.provenance.get("accuracy")
-    return Accuracy.from_json(stored) if stored else None
+    try:
+        return Accuracy.from_json(stored) if stored else None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the model's accuracy cannot be read ({error}); the model is damaged, train it again"
+        ) from None

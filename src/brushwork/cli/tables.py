@@ -13,6 +13,7 @@ from brushwork.classifier import Classifier
 from brushwork.suggest import Suggestion
 
 TOP = 5  # features shown
+SHARES = "shares around the strokes"
 
 
 TEXT = ("taken for", "responds to", "name", "class", "")  # columns of words; the others after the first are numbers
@@ -55,7 +56,7 @@ def accuracy_table(accuracy: Accuracy, model: Classifier) -> Table:
 
 def prior_line(model: Classifier) -> str:
     """How common classes are taken to be."""
-    around = model.provenance["shares around the strokes"]
+    around = model.provenance[SHARES]
     shares = ", ".join(f"{name} {percent(around[name])}" for name in model.classes)
     return f"around the strokes: {shares}; probabilities lean half-way to that (--priors strokes: not at all)"
 
@@ -79,7 +80,7 @@ def learnt(model: Classifier) -> Group:
     """What a model learnt: its accuracy where it was measured, how common classes are, the features that carried weight."""
     measured = accuracy_of(model)
     parts: list[RenderableType] = [accuracy_table(measured, model)] if measured is not None else []
-    parts += [Text(prior_line(model))] if model.class_weights else []
+    parts += [Text(prior_line(model))] if model.class_weights and SHARES in model.provenance else []
     return Group(*parts, feature_weights(model))
 
 

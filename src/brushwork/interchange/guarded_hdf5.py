@@ -5,9 +5,6 @@ Soft and external links, numbers kept in other files, and arrays that claim far 
 """
 
 import math
-import mmap
-import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.errors import InputError
+from brushwork.io.hdf5_texts import REFERENCE, are_sound
 from brushwork.io.wrong import first_line, missing, not_readable
 
 LARGEST_ARRAY = 256 << 20  # bytes
@@ -25,10 +23,7 @@ LARGEST_TEXT = 1 << 20  # bytes of one entry, or of a list of texts
 LARGEST_GROUP = 1_000_000  # links
 COMPRESSION = 1100  # deflate reaches 1032 to 1
 SMALL = 1 << 20  # bytes: so much may be claimed without being stored
-HEAP = b"GCOL\x01\0\0\0"  # begins a heap of texts; its size follows
-MARKS = ("axistags", "blockSlice")  # texts that are read from attributes
-VARIABLE_LENGTH = 9  # HDF5's class of types whose values lie in a heap
-REFERENCE = 16  # bytes that stand for a text in a heap: length, place of the heap, number
+SIZES = (8, 8)  # bytes of a place and of a length, in every file that ilastik writes
 DAMAGE = (
     OSError,
     RuntimeError,
@@ -54,13 +49,15 @@ def guarded(path: Path, wanted: str) -> Iterator[Any]:
     """
     if not path.is_file():
         raise missing(path) if not path.exists() else InputError(f"{path} is a folder; {wanted} is one file")
-    _check_claims(path)
+    _check_texts(path)
     try:
         file = h5py.File(path, "r")
     except DAMAGE as error:
         raise not_readable(path, "an HDF5 file", error) from None
     try:
         with file:
+            if file.id.get_create_plist().get_sizes() != SIZES:
+                raise Refused("its numbers are of other sizes than ilastik's")
             yield file
     except InputError:
         raise
@@ -70,51 +67,11 @@ def guarded(path: Path, wanted: str) -> Iterator[Any]:
         raise InputError(f"{path} is damaged: {first_line(error)}; get an undamaged copy of it") from None
 
 
-def _check_claims(path: Path) -> None:
-    """Raise InputError where a text, or a heap of texts, says that it is larger than the file: the library would make room."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            raise not_readable(path, "an HDF5 file")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            whole = all(_is_whole(content, at) for at in _places(content, HEAP))
-            if not whole or max(_texts_of_marks(content), default=0) > size:
-                raise InputError(f"{path} is damaged: its texts are not as long as it says; get an undamaged copy")
-
-
-def _is_whole(content: mmap.mmap, at: int) -> bool:
-    """Whether the entries of a heap follow each other to its end: (number, ..., length), then the text; number 0 is free room."""
-    end = at + int.from_bytes(content[at + 8 : at + 16], "little")
-    at += 16
-    while at + 16 <= end <= len(content):
-        number, length = struct.unpack("<H6xQ", content[at : at + 16])
-        step = 16 + -(-length // 8) * 8 if number else length
-        if step < 16:  # the library would never come to an end
-            return False
-        at += step
-    return at <= end <= len(content)
-
-
-def _places(content: mmap.mmap, wanted: bytes) -> Iterator[int]:
-    at = content.find(wanted)
-    while at >= 0:
-        yield at
-        at = content.find(wanted, at + len(wanted))
-
-
-def _texts_of_marks(content: mmap.mmap) -> Iterator[int]:
-    """The lengths that texts in MARKS claim: HDF5 tells them in front of an attribute's name, in three versions."""
-    for name in MARKS:
-        encoded = name.encode() + b"\0"
-        for at in _places(content, encoded):
-            for version, before, unit in ((1, 8, 8), (2, 8, 1), (3, 9, 1)):
-                if at < before or content[at - before] != version:
-                    continue
-                n_name, n_type, n_space = struct.unpack("<3H", content[at - before + 2 : at - before + 8])
-                kind = at + -(-n_name // unit) * unit
-                value = kind + -(-n_type // unit) * unit + -(-n_space // unit) * unit
-                if n_name == len(encoded) and value + 4 <= len(content) and content[kind] & 15 == VARIABLE_LENGTH:
-                    yield int.from_bytes(content[value : value + 4], "little")
+def _check_texts(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise not_readable(path, "an HDF5 file")
+    if not are_sound(path):
+        raise InputError(f"{path} is damaged: its texts are not as long as it says; get an undamaged copy")
 
 
 def names(group: Any) -> list[str]:

@@ -138,6 +138,8 @@ def _nodes(tree: VigraTree, n_maps: int, n_classes: int, class_weights: tuple[fl
     children = np.zeros((len(at), 2), np.int32)
     leaves = np.zeros((len(at), n_classes), np.float32)
     feature[inner] = topology[at[inner] + 4]
+    if (feature[inner] < 0).any() or (feature[inner] >= n_maps).any():
+        raise Refused(f"a tree of its forest asks for maps that are not among its {n_maps}")
     # below t, for numbers of either precision, is: not above the number before t
     threshold[inner] = np.nextafter(parameters[parameter[inner] + 1], -np.inf)
     children[inner] = np.searchsorted(at, topology[at[inner][:, None] + [2, 3]])

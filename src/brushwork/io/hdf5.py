@@ -1,8 +1,10 @@
 """HDF5: `FILE.h5/internal/path`; axes from ilastik's axistags, dimension labels or element sizes."""
 
 import json
+import math
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,18 @@ import h5py
 import numpy as np
 
 from brushwork.errors import InputError
+from brushwork.io.hdf5_texts import are_sound
 from brushwork.io.sources import full_key
 from brushwork.io.stored import Stored, one_level
 from brushwork.io.units import to_um
 from brushwork.io.wrong import first_line, missing, not_readable
 
+WANTED = "an HDF5 file"
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 CHUNK_CACHE = 64 << 20
+MOST_LOOKED_THROUGH = 16 << 20  # bytes of a file; looking through larger ones would be noticed
+LARGEST_CHUNK = 1 << 30  # bytes
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def split(uri: str) -> tuple[Path, str]:
@@ -28,15 +35,51 @@ def split(uri: str) -> tuple[Path, str]:
     raise missing(Path(uri))
 
 
-def read(uri: str) -> Stored:
+def read(uri: str, chunk_cache: int = CHUNK_CACHE) -> Stored:
+    """chunk_cache : bytes of decoded chunks that are kept."""
     path, inside = split(uri)
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
-    except OSError as error:
-        raise not_readable(path, "an HDF5 file", error) from error
-    dataset = _dataset(file, path, inside)
-    axes, sizes = _described(dataset)
-    return one_level(Hdf5Array(dataset, path), axes, pixel_size=sizes, channel_names=_channel_names(dataset))
+        dataset = _dataset(_opened(path, rdcc_nbytes=chunk_cache), path, inside)
+        _check_pixels(dataset, path)
+        axes, sizes = _described(dataset)
+        return one_level(Hdf5Array(dataset, path), axes, pixel_size=sizes, channel_names=_channel_names(dataset))
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise not_readable(path, WANTED, error) from error
+
+
+def names(path: Path) -> list[str]:
+    """The datasets of a file that may be images."""
+    with _opened(path) as file:
+        try:
+            return _names(file)
+        except DAMAGE as error:
+            raise not_readable(path, WANTED, error) from error
+
+
+def _opened(path: Path, **options: Any) -> Any:
+    if 0 < path.stat().st_size <= MOST_LOOKED_THROUGH and not are_sound(path):
+        raise InputError(f"{path} is damaged: its texts are not as long as it says; get an undamaged copy")
+    try:
+        return h5py.File(path, "r", **options)
+    except DAMAGE as error:
+        raise not_readable(path, WANTED, error) from error
+
+
+def _check_pixels(dataset: Any, path: Path) -> None:
+    """Raise InputError where pixels can not be read piece by piece, or are kept in files that are not HDF5."""
+    if dataset.shape is None:
+        raise InputError(f"{path}{dataset.name} holds nothing")
+    if dataset.external:
+        raise InputError(f"{path}{dataset.name} keeps its numbers in another file; copy them into this one")
+    chunk, size = (math.prod(n or ()) * dataset.dtype.itemsize for n in (dataset.chunks, dataset.shape))
+    if chunk > LARGEST_CHUNK:
+        raise InputError(
+            f"{path}{dataset.name} has chunks of {chunk:,} bytes, more than can be meant; write smaller ones"
+        )
+    if size > LARGEST_CHUNK and dataset.id.get_storage_size() == 0 and not dataset.is_virtual:
+        raise InputError(f"{path}{dataset.name} claims {size:,} bytes of pixels and stores none; get an undamaged copy")
 
 
 class Hdf5Array:
@@ -50,7 +93,7 @@ class Hdf5Array:
         with self._lock:
             try:
                 return self._dataset[full_key(key, len(self.shape))]
-            except OSError as error:
+            except DAMAGE as error:
                 raise InputError(f"{self._path}{self._dataset.name} cannot be read ({first_line(error)})") from error
 
 
@@ -72,15 +115,18 @@ def _dataset(file: Any, path: Path, inside: str) -> Any:
 
 def _names(file: Any) -> list[str]:
     names: list[str] = []
-    file.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) and item.ndim >= 2 else None
-    )
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and len(item.shape or ()) >= 2:
+            names.append(name)
+
+    file.visititems(add)
     return names
 
 
 def _described(dataset: Any) -> tuple[str | None, dict[str, float]]:
     """Axes and micrometres by axis letter, as far as the dataset tells them."""
-    axes, sizes = _axistags(dataset)
+    axes, sizes = tagged(dataset.attrs, dataset.ndim)
     if axes is None:
         labels = [dimension.label.lower() for dimension in dataset.dims]
         axes = "".join(labels) if labels and all(label in tuple("tczyx") for label in labels) else None
@@ -90,14 +136,15 @@ def _described(dataset: Any) -> tuple[str | None, dict[str, float]]:
     return axes, sizes | {a: float(v) for a, v in zip("zyx"[-len(elements) :], elements) if v > 0}
 
 
-def _axistags(dataset: Any) -> tuple[str | None, dict[str, float]]:
+def tagged(attributes: Mapping[str, Any], ndim: int) -> tuple[str | None, dict[str, float]]:
+    """Axes and micrometres by axis letter, as ilastik notes them with a dataset of `ndim` axes."""
     try:
-        tags = json.loads(dataset.attrs["axistags"])["axes"]
-        units = json.loads(dataset.attrs.get("axis_units", "{}"))
+        tags = json.loads(attributes["axistags"])["axes"]
+        units = json.loads(attributes.get("axis_units", "{}"))
         axes = "".join(str(tag["key"]) for tag in tags)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None, {}
-    if len(axes) != dataset.ndim or not set(axes) <= set("tczyx"):
+    if len(axes) != ndim or not set(axes) <= set("tczyx"):
         return None, {}
     sizes = {}
     for tag in tags:

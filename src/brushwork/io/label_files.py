@@ -1,5 +1,6 @@
 """Label images: any readable file, matched to its image and read piece by piece; and which values one holds."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,9 +88,11 @@ def _read(values: ArrayImage, uri: str, image: Image | _Window, mapping: Mapping
 
 
 def _edge(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Pieces are slabs of whole rows: label images are often compressed page by page."""
-    row = int(np.prod(shape[1:]))
-    return (max(1, PIECE_PIXELS // row), *shape[1:])
+    """Pieces are slabs of whole rows, as far as they have room: label images are often compressed page by page."""
+    edge: list[int] = []
+    for n in reversed(shape):
+        edge.insert(0, min(n, max(1, PIECE_PIXELS // math.prod(edge))))
+    return tuple(edge)
 
 
 def _painted(
@@ -127,8 +130,10 @@ def _matched(source: Sliceable, axes: str | None, uri: str, image: Image | _Wind
                 source = Squeezed(source, axis)
         if tuple(source.shape) == extent:
             return ArrayImage(source, wanted, uri)
+    is_part = math.prod(source.shape) < math.prod(extent)
+    hint = "; labels of a part of it need an offset that says where their first pixel lies" if is_part else ""
     raise InputError(
-        f"labels in {uri} are {_extent(source)}{_named(axes)}, the image {image.uri} is {_by(extent)} ({wanted})"
+        f"labels in {uri} are {_extent(source)}{_named(axes)}, the image {image.uri} is {_by(extent)} ({wanted}){hint}"
     )
 
 

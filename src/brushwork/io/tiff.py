@@ -6,6 +6,7 @@ Pages that lie uncompressed in the file are mapped; of others only the tiles or 
 import logging
 import math
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +30,19 @@ WANTED = "a TIFF image"
 CHECKED_PAGES = 4096  # of longer files only the first and the last page are checked when they are opened
 LARGEST_PLAUSIBLE_UM = 100.0
 COLOUR = {2, 6}  # RGB, YCbCr
-DAMAGE = (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError, TypeError)
+DAMAGE = (
+    tifffile.TiffFileError,
+    ValueError,
+    LookupError,
+    OSError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
+MOST_PACKED = 1 << 15  # times its size is the most that a tile or strip unpacks to
+SMALL = 1 << 28  # bytes: so much is unpacked whatever it comes from
 JPEG = {6, 7, 33007, 34892}
 
 # tifffile reports damage through logging; without a handler Python would print it. Damage that matters is raised here.
@@ -241,7 +254,13 @@ def _source(file: Any, series: Any, path: Path, lock: threading.Lock) -> Sliceab
 def _as_a_whole(path: Path, number: int, shape: tuple[int, ...]) -> NDArray:
     """For the rare files whose pages and axes do not match: tifffile joins them."""
     with tifffile.TiffFile(path) as file:
-        return file.series[number].asarray().reshape(shape)
+        series = file.series[number]
+        if series.nbytes > SMALL + MOST_PACKED * path.stat().st_size:
+            raise InputError(f"{path} is damaged: it says that it holds {series.nbytes:,} bytes of pixels")
+        try:
+            return series.asarray().reshape(shape)
+        except Exception as error:  # every codec raises its own kind
+            raise InputError(f"{path} is damaged: it cannot be decoded ({first_line(error)})") from error
 
 
 class TiffArray:
@@ -280,8 +299,23 @@ class TiffArray:
 
     def _check_page(self, number: int) -> None:
         page = self._page(number)
+        if not page.is_final:
+            self._check_segments(page)
         pairs = zip(page.dataoffsets, page.databytecounts)
         _check_end(self._page_path(page), max((offset + count for offset, count in pairs if count), default=0))
+
+    def _check_segments(self, page: Any) -> None:
+        """Raise InputError where there are fewer tiles or strips than the page has room for, or one that cannot be so large."""
+        frame, counts = Frame(page.keyframe), page.databytecounts
+        n_bytes = math.prod(frame.edge) * self.dtype.itemsize
+        if min(len(counts), len(page.dataoffsets)) < math.prod(frame.grid):
+            raise InputError(
+                f"{self._path} is damaged: of {math.prod(frame.grid)} tiles or strips there are {len(counts)}"
+            )
+        if n_bytes > SMALL + MOST_PACKED * max(counts, default=0):
+            raise InputError(
+                f"{self._path} is damaged: a tile or strip of {n_bytes:,} bytes is said to be in {max(counts):,}"
+            )
 
     def _page_path(self, page: Any) -> Path:
         return Path(page.parent.filehandle.path)
