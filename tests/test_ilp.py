@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tensorstore as ts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -18,14 +19,17 @@ from safetensors import safe_open
 from brushwork import jobs
 from brushwork.blocks import Region, whole
 from brushwork.classifier import Classifier
+from brushwork.cli.ilp import info_ilp
 from brushwork.errors import InputError
 from brushwork.features import FeatureSet
 from brushwork.image import as_image
 from brushwork.interchange.ilp import open_ilp
 from brushwork.interchange.ilp_images import LeftOut, labels_on, locate, open_dataset
+from brushwork.interchange.ilp_import import import_ilp
 from brushwork.interchange.ilp_models import classifier_of, examples_of, feature_set, ilp_features, tell_dialect
 from brushwork.interchange.vigra_forest import VigraTree
 from brushwork.io import open_image, write_image
+from brushwork.project import Project
 from ilp_files import IDS, axistags, random_forests, walked, write_forests, write_ilp
 
 OLD = "ilastik<1.3"
@@ -268,14 +272,112 @@ def test_paths_of_other_systems_and_inside_files(tmp_path, stored):
     np.testing.assert_array_equal(open_dataset(project, project.lanes[0].raw).source[...], PIXELS)
 
 
-@pytest.mark.parametrize("stored", ["plane_*.npy", "plane_0.npy:plane_1.npy", "plane_0.npy;plane_1.npy"])
+STACKS = [
+    "plane_*.npy", "plane_1.npy:plane_10.npy:plane_9.npy", "plane_1.npy;plane_10.npy;plane_9.npy",
+    "all.h5/plane_*", "all.h5/plane_1:all.h5/plane_10:all.h5/plane_9", "s_*.h5/data", "s_1.h5/data;s_10.h5/data;s_9.h5/data",
+    "all.n5/plane_*", "all.npz/plane_*",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stored", STACKS)
 def test_stacks_are_opened_in_ilastiks_order(tmp_path, stored):
-    for i in range(2):
-        np.save(tmp_path / f"plane_{i}.npy", PIXELS + i)
-    project = open_ilp(write_ilp(tmp_path / "p.ilp", file_path=stored, axes="yxc", shape=(20, 30, 2)))
+    planes = {i: PIXELS + i for i in (1, 9, 10)}
+    n5 = {"driver": "n5", "dtype": "uint8", "create": True}
+    for i, plane in planes.items():
+        np.save(tmp_path / f"plane_{i}.npy", plane)
+        with h5py.File(tmp_path / "all.h5", "a") as every, h5py.File(tmp_path / f"s_{i}.h5", "w") as one:
+            every[f"plane_{i}"] = one["data"] = plane
+        kvstore = {"driver": "file", "path": f"{tmp_path}/all.n5/plane_{i}/"}
+        ts.open(n5 | {"kvstore": kvstore}, shape=plane.shape[::-1]).result().T[...] = plane
+    np.savez(tmp_path / "all.npz", **{f"plane_{i}": plane for i, plane in planes.items()})
+    project = open_ilp(write_ilp(tmp_path / "p.ilp", file_path=stored, axes="yxc", shape=(20, 30, 3)))
     image = open_dataset(project, project.lanes[0].raw)
-    assert image.n_channels == 2
-    np.testing.assert_array_equal(image.read(whole((20, 30))), [PIXELS, PIXELS + 1])
+    np.testing.assert_array_equal(image.read(whole((20, 30))), [planes[i] for i in (1, 10, 9)])  # sorted as text
+
+
+@pytest.mark.parametrize("shape", [(8, 20, 30), None])
+def test_stacks_of_volumes_are_joined_along_the_axis_that_they_have(tmp_path, shape):
+    volumes = RNG.integers(0, 255, (2, 4, 20, 30)).astype(np.uint8)
+    for i, volume in enumerate(volumes):
+        np.save(tmp_path / f"v_{i}.npy", volume)
+    project = open_ilp(write_ilp(tmp_path / "p.ilp", file_path="v_0.npy:v_1.npy", axes="zyx", shape=shape))
+    image = open_dataset(project, project.lanes[0].raw)
+    np.testing.assert_array_equal(image.read(whole((8, 20, 30)))[0], volumes.reshape(8, 20, 30))
+
+
+def part_file(path: Path, start, stop, **changes) -> Path:
+    """A project whose lane is a part of an image, along the axes of the lane."""
+    write_ilp(path, **changes)
+    with h5py.File(path, "a") as file:
+        file["Input Data/infos/lane0000/Raw Data/subvolume_roi"] = np.array([start, stop])
+    return path
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_part_of_a_file_is_opened_as_that_part_and_labels_begin_at_its_start(tmp_path, data):
+    axes = data.draw(st.sampled_from(["yx", "zyx", "yxc", "cyx", "tzyxc"]))
+    pixels = np.arange(np.prod(full := (5, 6, 7, 4, 3)[: len(axes)])).reshape(full)
+    np.save(tmp_path / "image.npy", pixels)
+    start = [data.draw(st.integers(0, n - 1)) for n in full]
+    stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, full)]
+    extent = tuple(np.subtract(stop, start).tolist())
+    stored = data.draw(st.sampled_from([None, extent]))  # as versions before and after 1.3.2 noted it
+    corner = np.ones([1 if a == "c" else n for a, n in zip(axes, extent)], np.uint8)
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.ilp"
+    blocks = (((0,) * len(axes), corner),)
+    part_file(path, start, stop, axes=axes, shape=stored, blocks=blocks, label_axes=axes)
+    project = open_ilp(path)
+    image = open_dataset(project, project.lanes[0].raw)
+    expected = pixels[tuple(map(slice, start, stop))]
+    flat = axes.replace("z", "") if "z" in axes and extent[axes.index("z")] == 1 else axes
+    expected = as_image(expected.reshape([n for a, n in zip(axes, extent) if a in flat]), axes=flat)
+    assert (image.axes, image.shape, image.n_frames) == (flat, expected.shape, expected.n_frames)
+    for t in range(image.n_frames):
+        np.testing.assert_array_equal(image.stored(whole(image.shape, t)), expected.stored(whole(image.shape, t)))
+    assert len(labels_on(image, project.stages[0].labels[0])) == corner.size
+
+
+def test_a_part_that_ilastik_notes_and_does_not_cut_out_is_left_whole(tmp_path):
+    np.save(tmp_path / "image.npy", PIXELS)
+    project = open_ilp(part_file(tmp_path / "p.ilp", (2, 3), (10, 12)))  # with the shape of all
+    assert open_dataset(project, project.lanes[0].raw).shape == PIXELS.shape
+    inside = open_ilp(part_file(tmp_path / "e.ilp", (2, 3), (10, 12), embedded=PIXELS[2:10, 3:12], shape=(8, 9)))
+    assert open_dataset(inside, inside.lanes[0].raw).shape == (8, 9)
+
+
+def test_a_part_beyond_the_image_is_told_and_odd_parts_are_refused(tmp_path):
+    np.save(tmp_path / "image.npy", PIXELS)
+    project = open_ilp(part_file(tmp_path / "p.ilp", (2, 3), (10, 31), shape=None))
+    with pytest.raises(InputError, match="has y = 2 to 9, x = 3 to 30: it is another image"):
+        open_dataset(project, project.lanes[0].raw)
+    for n, (start, stop) in enumerate([((2, 3), (2, 9)), ((-1, 3), (2, 9)), ((2, 3, 4), (3, 4, 5)), ((9, 3), (2, 9))]):
+        with pytest.raises(InputError, match="says that it is the part"):
+            open_ilp(part_file(tmp_path / f"{n}.ilp", start, stop, shape=None))
+
+
+def test_a_part_is_written_into_the_project_that_is_made_of_it(tmp_path):
+    np.save(tmp_path / "image.npy", PIXELS)
+    label = (((3, 4), LABELS),)
+    given = {"shape": None, "blocks": label, "label_axes": "yx", "chosen": CHOSEN, "version": "1.2.2"}
+    done = import_ilp(part_file(tmp_path / "p.ilp", (2, 3), (10, 12), **given), tmp_path / "p.brushwork")
+    with Project.open(done.folder) as ours:
+        (entry,) = ours.document.images
+        assert entry.path.startswith("images/")
+        np.testing.assert_array_equal(ours.image(entry.id).stored(whole((8, 9)))[0], PIXELS[2:10, 3:12])
+        assert sorted(tuple(c) for s in ours.document.tasks[0].strokes for c in s.coords) == [(3, 5), (3, 6), (4, 4)]
+    assert [note for note in done.notes if "check that it is the same image" in note]
+
+
+@pytest.mark.parametrize(("shape", "told"), [((20, 30), False), (None, True)])
+def test_where_nothing_tells_the_size_someone_has_to_look(tmp_path, shape, told, capsys):
+    given = {"version": "1.2.2", "shape": shape, "label_axes": "yx", "forests": None}
+    path = project_file(tmp_path, **given)
+    words = "nothing in the project tells the size of"
+    done = import_ilp(path, tmp_path / "p.brushwork")
+    assert any(words in note for note in done.notes) == told
+    info_ilp(path)
+    assert (words in " ".join(capsys.readouterr().out.split())) == told
 
 
 def test_embedded_data_are_read_from_the_project(tmp_path):
@@ -525,6 +627,16 @@ def test_texts_that_claim_to_be_longer_than_the_file_are_refused_before_room_is_
     content[at : at + 4] = b"\xff\xff\xff\xf0"
     path.write_bytes(content)
     with pytest.raises(InputError, match="longer than any text"):
+        open_ilp(path)
+
+
+def test_files_whose_numbers_are_of_other_sizes_are_refused(tmp_path):
+    settings = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    settings.set_sizes(4, 4)
+    path = tmp_path / "p.ilp"
+    h5py.h5f.create(bytes(path), fcpl=settings).close()
+    write_ilp(path)
+    with pytest.raises(InputError, match="numbers are of other sizes"):
         open_ilp(path)
 
 

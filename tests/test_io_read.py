@@ -1,16 +1,19 @@
 """Reading: every variant of a format gives the pixels that another library wrote, by region and without reading the rest."""
 
 import json
+import math
 import pickle
 import resource
 import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import tensorstore as ts
 import tifffile
 import zarr
 from hypothesis import given, settings
@@ -19,9 +22,10 @@ from PIL import Image as Pillow
 
 from brushwork.blocks import Region, whole
 from brushwork.errors import InputError
+from brushwork.image import ArrayImage, as_image, part_of
 from brushwork.io import READERS, open_image, open_labels, readers
-from brushwork.io.planes import natural
-from brushwork.io.sources import PieceCache, full_key
+from brushwork.io.planes import matching, natural
+from brushwork.io.sources import Joined, PieceCache, full_key
 from brushwork.io.units import um_per
 
 RNG = np.random.default_rng(0)
@@ -364,6 +368,69 @@ def test_hdf5_axes_from_axistags_labels_and_element_size(tmp_path):
         open_image(f"{path}/bare")
 
 
+N5_COMPRESSIONS = {name: {"type": name} for name in ("raw", "gzip", "bzip2", "xz", "zstd")}
+N5_COMPRESSIONS["blosc"] = {"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
+
+
+def write_n5(path, pixels, compression="gzip", **attributes):
+    """A dataset, whose axes N5 names the other way round. attributes : lists along its axes as they are here, or texts."""
+    about = {k: v[::-1] if isinstance(v, list) else v for k, v in attributes.items()}
+    metadata = {
+        "dimensions": pixels.shape[::-1], "blockSize": [16] * pixels.ndim, "dataType": pixels.dtype.name,
+        "compression": N5_COMPRESSIONS[compression], **about,
+    }  # fmt: skip
+    store = {"driver": "file", "path": f"{path}/"}
+    ts.open({"driver": "n5", "kvstore": store, "metadata": metadata, "create": True}).result().T[...] = pixels
+
+
+N5_AXES = {
+    "axes": ({"axes": ["z", "c", "y", "x"]}, None),
+    "axes of neuroglancer": (
+        {"axes": ["Z", "C", "Y", "X"], "resolution": [2000, 1, 500, 500], "units": ["nm", "", "nm", "nm"]}, (2, 0.5, 0.5),
+    ),
+    "axistags": ({"axistags": axistags("zcyx", 0.5)}, (0.5, 0.5, 0.5)),
+    "axistags count first": ({"axistags": axistags("zcyx"), "axes": ["t", "z", "y", "x"]}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", N5_AXES)
+@pytest.mark.parametrize("compression", N5_COMPRESSIONS)
+def test_n5_has_its_axes_the_other_way_round(tmp_path, name, compression):
+    attributes, size = N5_AXES[name]
+    write_n5(tmp_path / "s.n5/a/b", STACK, compression, **attributes)
+    for uri in (tmp_path / "s.n5", tmp_path / "s.n5/a", f"{tmp_path}/s.n5/a/b"):
+        image = open_image(uri)
+        assert (image.axes, image.pixel_size) == ("zcyx", size)
+        np.testing.assert_array_equal(frame(image), CZYX)
+    part = Region((1, 5, 11), (3, 38, 40))
+    np.testing.assert_array_equal(image.stored(part), CZYX[:, 1:3, 5:38, 11:40])
+
+
+def test_n5_that_does_not_say_its_axes_asks_and_one_of_several_has_to_be_named(tmp_path):
+    write_n5(tmp_path / "s.n5/a", STACK[:, 0], axes=["i", "j", "k"], units=["nm"] * 3)
+    with pytest.raises(InputError, match=r"--axes, e.g. zyx"):
+        open_image(tmp_path / "s.n5")
+    assert open_image(tmp_path / "s.n5", axes="tyx").n_frames == 4
+    write_n5(tmp_path / "s.n5/deep/b", STACK[0, 0])
+    with pytest.raises(InputError, match=r"holds 2 datasets \(a, deep/b\); name one, e.g. .*s.n5/a$"):
+        open_image(tmp_path / "s.n5")
+    with pytest.raises(InputError, match=r"s\.n5/c does not exist"):
+        open_image(tmp_path / "s.n5/c")
+    (tmp_path / "empty.n5").mkdir()
+    with pytest.raises(InputError, match=r"holds 0 datasets$"):
+        open_image(tmp_path / "empty.n5")
+
+
+@pytest.mark.parametrize(
+    "about", ["hello", "[1]", '{"dimensions": 3}', '{"dimensions": [4, 5]}', '{"dimensions": [4, "y"], "axes": 7}']
+)
+def test_n5_with_odd_attributes_is_refused(tmp_path, about):
+    (tmp_path / "s.n5").mkdir()
+    (tmp_path / "s.n5/attributes.json").write_text(about)
+    with pytest.raises(InputError, match=r"damaged|holds 0 datasets|cannot be opened"):
+        open_image(tmp_path / "s.n5")
+
+
 def test_npy_and_npz(tmp_path):
     np.save(tmp_path / "c.npy", STACK[:, 0])
     np.save(tmp_path / "f.npy", np.asfortranarray(STACK[0, 0]))
@@ -465,6 +532,49 @@ def test_colour_planes_make_a_stack(tmp_path):
     image = open_image(tmp_path, axes="zyxc")
     assert image.shape == (3, 8, 9)
     assert frame(image).shape == (3, 3, 8, 9)
+
+
+def write_several(path, arrays):
+    """Arrays by name, in an HDF5 file, a .npz or an N5."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, pixels in arrays.items():
+                file[name] = pixels
+    elif path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        for name, pixels in arrays.items():
+            write_n5(path / name, pixels)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".n5"])
+def test_arrays_inside_files_make_a_stack(tmp_path, suffix):
+    planes = [np.full((8, 9), i, np.uint8) for i in range(12)]
+    home = tmp_path / f"all{suffix}"
+    write_several(home, {f"plane_{i}": plane for i, plane in enumerate(planes)} | {"other": planes[0]})
+    for i, plane in enumerate(planes):
+        write_several(tmp_path / f"s_{i}{suffix}", {"plane": plane, "more": plane})
+    for uri in (
+        f"{home}/plane_*", [f"{home}/plane_{i}" for i in range(12)],
+        f"{tmp_path}/s_*{suffix}/plane", [f"{tmp_path}/s_{i}{suffix}/plane" for i in range(12)],
+    ):  # fmt: skip
+        image = open_image(uri, axes="zyx")
+        np.testing.assert_array_equal(frame(image)[0], planes)
+    assert open_image(f"{home}/plane_1?", axes="cyx").channel_names == ("channel 0", "channel 1")
+    assert open_image([f"{home}/other", f"{home}/plane_3"], axes="cyx").channel_names == ("other", "plane_3")
+    with pytest.raises(InputError, match=r"no file matches .*nothing_\*"):
+        open_image(f"{home}/nothing_*")
+
+
+def test_patterns_find_names_as_text_and_leave_names_that_are_there(tmp_path):
+    with h5py.File(tmp_path / "a[1].h5", "w") as file:
+        for name in ("v_2", "v_10", "group/v_3", "v_[2]"):
+            file[name] = np.zeros((4, 5), np.uint8)
+    found = [uri.removeprefix(f"{tmp_path}/a[1].h5/") for uri in matching(f"{tmp_path}/a[1].h5/*v_*")]
+    assert found == ["group/v_3", "v_10", "v_2", "v_[2]"]
+    assert matching(f"{tmp_path}/a[1].h5/v_[2]") == [f"{tmp_path}/a[1].h5/v_[2]"]
+    assert open_image(f"{tmp_path}/a[1].h5/v_[2]").shape == (4, 5)
+    assert [Path(uri).name for uri in matching(f"{tmp_path}/a[[]?].h5")] == ["a[1].h5"]
 
 
 # ---------------------------------------------------------------- the door
@@ -671,6 +781,41 @@ def test_pieces_are_made_once_and_forgotten_when_old():
     with pytest.raises(ZeroDivisionError):
         cache.get("bad", lambda: 1 / 0)
     assert cache.get("bad", lambda: np.ones(1)).size == 1
+
+
+@given(st.data())
+def test_any_part_of_a_stack_of_arrays_one_behind_the_other(data):
+    shape = data.draw(st.tuples(*[st.integers(1, 4)] * 4))
+    stack = np.arange(math.prod(shape)).reshape(shape)
+    axis = data.draw(st.integers(0, 2))
+    whole_array = np.concatenate(list(stack), axis)
+    joined = Joined(stack, axis)
+    assert (joined.shape, joined.dtype) == (whole_array.shape, stack.dtype)
+    entry = [st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0)) for n in joined.shape]
+    key = data.draw(st.tuples(*entry))
+    np.testing.assert_array_equal(joined[key], whole_array[key])
+
+
+@given(st.data())
+def test_any_part_of_an_image(data):
+    """Cut out, and cut out of what was cut out: the pixels of the array there."""
+    axes = data.draw(st.permutations("tczyx").map("".join))
+    pixels = np.arange(2 * 3 * 4 * 5 * 6).reshape([dict(zip("tczyx", (2, 3, 4, 5, 6)))[a] for a in axes])
+    image, start = ArrayImage(pixels, axes), dict.fromkeys(axes, 0)
+    for _ in range(2):
+        box = {}
+        for a in data.draw(st.sets(st.sampled_from(axes))):
+            n = image.source.shape[axes.index(a)]
+            first = data.draw(st.integers(0, n - 1))
+            box[a] = (first, data.draw(st.integers(first + 1, n)))
+            start[a] += first
+        image = part_of(image, box)
+    key = tuple(slice(start[a], start[a] + n) for a, n in zip(axes, image.source.shape))
+    expected = as_image(pixels[key], axes=axes)
+    for t in range(image.n_frames):
+        np.testing.assert_array_equal(frame(image, t), frame(expected, t))
+    names = tuple(f"channel {i}" for i in range(3))
+    assert image.channel_names == names[slice(start["c"], start["c"] + image.n_channels)]
 
 
 def test_keys_are_completed():

@@ -17,7 +17,7 @@ from brushwork.blocks import Block, Region, grid, run_over, whole
 from brushwork.errors import InputError, RunError
 from brushwork.estimators import Fitted, restore
 from brushwork.features import FeatureSet
-from brushwork.image import Image, as_image, check_is_image, n_channels
+from brushwork.image import Image, View, as_image, check_is_image, n_channels
 from brushwork.priors import reweigh
 
 FORMAT, FORMAT_VERSION = "brushwork-model", 2
@@ -209,46 +209,22 @@ class Classifier:
             theirs = {name.removeprefix(EARLIER): a for name, a in arrays.items() if name.startswith(EARLIER)}
             arrays = {name: a for name, a in arrays.items() if not name.startswith(EARLIER)}
             earlier = _restored(facts, theirs, Path(path))
-        return replace(_restored(header, arrays, Path(path)), earlier=earlier)
+        n_further = earlier.n_classes if earlier is not None else 0
+        return replace(_restored(header, arrays, Path(path), n_further), earlier=earlier)
 
 
 @dataclass(frozen=True, eq=False)
-class WithProbabilities:
-    """An Image: another image, and a classifier's probabilities of it as further channels, in the numbers of the image.
+class WithProbabilities(View):
+    """Another image, and a classifier's probabilities of it as further channels, in the numbers of the image.
 
     Whole numbers are what ilastik makes of probabilities before its second stage: uint8 holds 255 p, cut off.
     """
 
-    image: Image
     classifier: Classifier
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.image.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.image.dtype
-
-    @property
-    def axes(self) -> str:
-        return self.image.axes
-
-    @property
-    def n_frames(self) -> int:
-        return self.image.n_frames
 
     @property
     def channel_names(self) -> tuple[str, ...]:
         return (*self.image.channel_names, *self.classifier.classes)
-
-    @property
-    def pixel_size(self) -> tuple[float, ...] | None:
-        return self.image.pixel_size
-
-    @property
-    def uri(self) -> str:
-        return self.image.uri
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """(c, *spatial) float32."""
@@ -259,8 +235,8 @@ class WithProbabilities:
         return np.concatenate([self.image.read(region), probabilities.astype(self.dtype).astype(np.float32)])
 
 
-def _restored(header: Mapping[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> Classifier:
-    """The model that a part of a model file describes."""
+def _restored(header: Mapping[str, Any], arrays: dict[str, NDArray[Any]], path: Path, n_further: int = 0) -> Classifier:
+    """The model that a part of a model file describes. n_further : channels that an earlier classifier adds."""
     try:
         pixel_size = header["pixel_size"]
         fitted = restore(header["estimator"]["kind"], arrays, header["estimator"]["settings"])
@@ -276,14 +252,30 @@ def _restored(header: Mapping[str, Any], arrays: dict[str, NDArray[Any]], path: 
             class_weights=_checked_weights(header.get("class_weights", ()), len(header["classes"])),
             provenance=header["provenance"],
         )
+        _check_facts(model, n_further)
         n_maps = model.features.n_maps
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
             f"{path} cannot be used: {error}. It is damaged, or needs a part of brushwork that is not installed here"
         ) from None
     if (fitted.n_classes, fitted.n_maps) != (model.n_classes, n_maps):
         raise InputError(f"{path} is a damaged model file: its estimator and its features do not fit; train it again")
     return model
+
+
+def _check_facts(model: Classifier, n_further: int) -> None:
+    """Raise ValueError, or what comes of odd types, where a model file says what no model does."""
+    told, n_channels = model.provenance, len(model.channel_names) + n_further
+    texts = (*model.classes, *model.colors, *model.channel_names, model.axes, *told.get("images", ()))
+    if not all(isinstance(text, str) for text in texts) or model.ndim not in (2, 3):
+        raise ValueError(f"it names {texts[:20]} and images in {model.ndim}D")
+    if not all(size > 0 for size in model.pixel_size or ()):
+        raise ValueError(f"its pixels are {model.pixel_size} um")
+    if not all(isinstance(c, int) and 0 <= c < n_channels for f in model.features.features for c in f.channels or ()):
+        raise ValueError(f"its features ask for channels that are not among its {n_channels}")
+    for key in ("pixels", "strokes", "shares around the strokes"):
+        if key in told and not all(told[key][name] >= 0 for name in model.classes):
+            raise ValueError(f"its {key} are {told[key]}")
 
 
 def _checked_weights(weights: Sequence[float], n_classes: int) -> tuple[float, ...]:
@@ -317,9 +309,9 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise InputError(f"{path} is a safetensors file but not a brushwork model; train one with: brushwork train")
     try:
         header = json.loads(metadata[FORMAT])
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path} is a damaged model file ({error}); train it again") from None
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not isinstance(header.get("version", 0), int):
         raise InputError(f"{path} is a damaged model file (its header is no object); train it again")
     if header.get("version", 0) > FORMAT_VERSION:
         raise InputError(

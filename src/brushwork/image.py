@@ -5,7 +5,7 @@ first; the order of the axes in the file is settled here and nowhere else.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -158,6 +158,41 @@ def check_pixel_size(pixel_size: Sequence[float], spatial_axes: str) -> tuple[fl
     return sizes
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """An Image with the properties of another one; what is made of it says which differ, and reads."""
+
+    image: Image
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.image.dtype
+
+    @property
+    def axes(self) -> str:
+        return self.image.axes
+
+    @property
+    def n_frames(self) -> int:
+        return self.image.n_frames
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return self.image.channel_names
+
+    @property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        return self.image.pixel_size
+
+    @property
+    def uri(self) -> str:
+        return self.image.uri
+
+
 def n_channels(image: Image) -> int:
     return len(image.channel_names)
 
@@ -185,8 +220,8 @@ def as_image(
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """An array from `start` on, of `shape`; nothing is read before it is sliced."""
+class Part:
+    """An array from `start` on, of `shape`; nothing is read before it is sliced, along all its axes."""
 
     source: Sliceable
     start: tuple[int, ...]
@@ -200,6 +235,10 @@ class _Part:
     def by_plane(self) -> bool:
         return getattr(self.source, "by_plane", False)
 
+    @property
+    def by_pixel(self) -> bool:
+        return getattr(self.source, "by_pixel", False)
+
     def __getitem__(self, key: tuple[int | slice, ...]) -> Any:
         spans = [(range(n)[k], a) for k, a, n in zip(key, self.start, self.shape)]
         return self.source[
@@ -207,12 +246,17 @@ class _Part:
         ]
 
 
+def part_of(image: ArrayImage, box: Mapping[str, tuple[int, int]]) -> ArrayImage:
+    """The part of an image in a box. box : by axis letter, the first pixel and behind the last; other axes are kept whole."""
+    spans = [box.get(a, (0, n)) for a, n in zip(image.axes, image.source.shape)]
+    part = Part(image.source, tuple(a for a, _ in spans), tuple(b - a for a, b in spans))
+    names = image.channel_names[slice(*box.get("c", (None,)))]
+    return ArrayImage(part, image.axes, image.uri, names, image.pixel_size)
+
+
 def cut_out(image: ArrayImage, region: Region) -> ArrayImage:
     """The part of an image that lies in a box, in all frames and channels."""
-    box = dict(zip(image.spatial_axes, zip(region.start, region.stop)))
-    spans = [box.get(a, (0, n)) for a, n in zip(image.axes, image.source.shape)]
-    part = _Part(image.source, tuple(a for a, _ in spans), tuple(b - a for a, b in spans))
-    return ArrayImage(part, image.axes, image.uri, image.channel_names, image.pixel_size)
+    return part_of(image, dict(zip(image.spatial_axes, zip(region.start, region.stop))))
 
 
 def is_anisotropic(pixel_size: tuple[float, ...] | None) -> bool:

@@ -9,20 +9,19 @@ from numpy.typing import NDArray
 
 from brushwork.blocks import Region
 from brushwork.errors import InputError
-from brushwork.image import Image
+from brushwork.image import Image, View
 
 WINDOW = 4.0  # radius of the smoothing before pixels are made larger, in sigmas
 
 
 @dataclass(frozen=True, eq=False)
-class Resampled:
-    """`image` interpolated linearly to `pixel_size`; smoothed first along axes whose pixels become larger.
+class Resampled(View):
+    """`image` interpolated linearly to another pixel size; smoothed first along axes whose pixels become larger.
 
-    ratio : per axis, new pixel size / old.
+    edges : micrometres, the new pixel size. ratio : per axis, new pixel size / old.
     """
 
-    image: Image
-    pixel_size: tuple[float, ...]
+    edges: tuple[float, ...]
     ratio: tuple[float, ...]
 
     @staticmethod
@@ -42,24 +41,8 @@ class Resampled:
         return tuple(max(round(n / r), 1) for n, r in zip(self.image.shape, self.ratio))
 
     @property
-    def dtype(self) -> np.dtype:
-        return self.image.dtype
-
-    @property
-    def axes(self) -> str:
-        return self.image.axes
-
-    @property
-    def n_frames(self) -> int:
-        return self.image.n_frames
-
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        return self.image.channel_names
-
-    @property
-    def uri(self) -> str:
-        return self.image.uri
+    def pixel_size(self) -> tuple[float, ...]:
+        return self.edges
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """See Image.read."""

@@ -1,17 +1,19 @@
 """The inputs of ilastik's headless mode: its ways to name files, its axes, its masks."""
 
-import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from brushwork.errors import InputError
 from brushwork.image import ArrayImage
 from brushwork.interchange.ilp import IlpProject
+from brushwork.interchange.ilp_images import first_taken, open_joined, without_depth
 from brushwork.io import image_levels, open_image
-from brushwork.io.sources import Squeezed
+from brushwork.io.places import split_inside
+from brushwork.io.planes import matching
 
 MOST_AXES = "tzyxc"  # of files with five axes that do not say which
 
@@ -68,31 +70,16 @@ def open_input(project: IlpProject, raw: str, mask: str | None = None, reading: 
                 f"the prediction mask {mask} is {opened.shape} with {opened.n_frames} frame(s), the image {raw} {image.shape} "
                 f"with {image.n_frames}; they have to be of one size"
             )
-    folder = (project.path if "://" in raw else Path(_split(files[0])[0])).absolute().parent
+    folder = (project.path if "://" in raw else Path(split_inside(files[0])[0])).absolute().parent
     return Input(image, axes if "c" in axes else axes + "c", nickname(files), folder, files, opened)
 
 
 def files_of(uri: str) -> tuple[str, ...]:
-    """The files that an argument names, those of a pattern in the order of their names as text."""
-    if "://" in uri:
+    """The files, or arrays inside files, that an argument names; those of a pattern in the order of their names as text."""
+    if "://" in uri or os.path.exists(uri):
         return (uri,)
-    found: list[str] = []
-    for part in uri.split(os.pathsep):
-        part = os.path.expanduser(part)
-        matches = sorted(glob.glob(part)) if "*" in part else [part]
-        if not matches:
-            raise InputError(f"no file matches {part!r} in {Path.cwd()}")
-        found += matches
-    return tuple(found)
-
-
-def _split(uri: str) -> tuple[str, str]:
-    """The file, and the path inside it ("" or "data/raw"); of an address without its scheme."""
-    uri = uri.partition("://")[2] or uri
-    for parent in (Path(uri), *Path(uri).parents):
-        if parent.suffix.lower() in (".h5", ".hdf5", ".hdf", ".ilp", ".npz", ".n5", ".zarr"):
-            return str(parent), uri[len(str(parent)) :].replace("\\", "/").strip("/")
-    return uri, ""
+    parts = [os.path.expanduser(part) for part in uri.split(os.pathsep)]
+    return tuple(path for part in parts for path in (matching(part) if "*" in part else [part]))
 
 
 def nickname(files: Sequence[str]) -> str:
@@ -101,7 +88,7 @@ def nickname(files: Sequence[str]) -> str:
     >>> nickname(["/d/cells.png"]), nickname(["/d/cells.h5/volume/data"]), nickname(["s_01.tif", "s_02.tif"])
     ('cells', 'cells-volume-data', 's_0')
     """
-    parts = [_split(file) for file in files]
+    parts = [split_inside(file.partition("://")[2] or file) for file in files]
     stem = os.path.commonprefix([Path(file).stem for file, _ in parts]) or f"stack_at-{Path(parts[0][0]).name}"
     inside = os.path.commonprefix([inner for _, inner in parts])
     return stem.replace("*", "") + ("-" + inside.replace("/", "-") if inside else "")
@@ -109,29 +96,33 @@ def nickname(files: Sequence[str]) -> str:
 
 def _opened(uri: str, files: tuple[str, ...], axes: str, along: str, like: str = "") -> tuple[ArrayImage, str]:
     """The image and its axes, those that are told where they are. like : axes of a file that does not say its own."""
-    one: Any = files[0] if len(files) == 1 else list(files)
-    if not axes and len(files) > 1:
-        _, inner_axes = _opened(files[0], files[:1], "", along)
-        axes = along + inner_axes
-    if axes:
-        return _without_depth(_open_as(one, axes)), axes
-    image = _own(one, like)
-    return _without_depth(image), image.axes
+    if not axes and len(files) == 1:
+        image = without_depth(_own(files[0], like))
+        return image, image.axes
+    if not axes:
+        inner = _own(files[0], "").axes
+        axes = inner if along in inner else along + inner
+    return without_depth(_open_as(files, axes, along)), axes
 
 
-def _open_as(uri: Any, axes: str) -> ArrayImage:
-    """With those axes; a channel that is only told, not stored, is one channel."""
-    refused: InputError | None = None
-    for letters in dict.fromkeys((axes, axes.replace("c", ""))):
-        try:
-            return open_image(uri, axes=letters)
-        except InputError as error:
-            refused = refused or error
-    for file in uri if isinstance(uri, list) else [uri]:
-        image_levels(file)  # raises where it is not the axes that are wrong
-    raise InputError(
-        f"{refused} (its axes were taken to be {axes}, by --input_axes or the training data; --ignore_training_axistags stops that)"
-    )
+def _open_as(files: tuple[str, ...], axes: str, along: str) -> ArrayImage:
+    """With those axes; a channel that is only told, not stored, is one channel.
+
+    The files of a stack are joined along an axis that each of them has.
+    """
+    orders = dict.fromkeys((axes, axes.replace("c", "")))
+    tries = [partial(open_image, files[0] if len(files) == 1 else files, axes=order) for order in orders]
+    if len(files) > 1:
+        tries += [partial(open_joined, files, order, along) for order in orders]
+    try:
+        return first_taken(tries)
+    except InputError as refused:
+        for file in files:
+            image_levels(file)  # raises where it is not the axes that are wrong
+        raise InputError(
+            f"{refused} (its axes were taken to be {axes}, by --input_axes or the training data; "
+            "--ignore_training_axistags stops that)"
+        ) from refused
 
 
 def _own(uri: Any, like: str) -> ArrayImage:
@@ -145,12 +136,3 @@ def _own(uri: Any, like: str) -> ArrayImage:
         if len(shape) not in guesses:
             raise
         return open_image(uri, axes=guesses[len(shape)])
-
-
-def _without_depth(image: ArrayImage) -> ArrayImage:
-    """An image of one section is computed in 2D."""
-    if "z" not in image.axes or image.shape[0] > 1:
-        return image
-    source = Squeezed(image.source, image.axes.index("z"))
-    sizes = image.pixel_size[1:] if image.pixel_size else None
-    return ArrayImage(source, image.axes.replace("z", ""), image.uri, image.channel_names, sizes)

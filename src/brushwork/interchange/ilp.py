@@ -71,7 +71,7 @@ class IlpDataset:
     "a.h5/data" goes on inside a file.
     key : of embedded data, its place in the project. axes : letters of "tczyx" as ilastik used them, "" where it does not say.
     shape : along `axes`, None where it does not say (before 1.3.2). pixel_size : micrometres by axis letter.
-    part : (start, stop) along `axes` where only a part of the image was used.
+    part : (start, stop) along `axes` of what is used of a file, None for all of it; coordinates of labels begin at its start.
     """
 
     location: str
@@ -88,7 +88,10 @@ class IlpDataset:
         """Pixels along an axis, 1 where there is none; None where the project does not say."""
         if self.axes and axis not in self.axes:
             return 1
-        return self.shape[self.axes.index(axis)] if self.axes and self.shape is not None else None
+        at = self.axes.find(axis)
+        if self.part is not None:
+            return self.part[1][at] - self.part[0][at]
+        return self.shape[at] if self.axes and self.shape is not None else None
 
 
 @dataclass(frozen=True)
@@ -263,10 +266,10 @@ def _project(file: Any, path: Path) -> IlpProject:
         if group is not None:
             features = _features(subgroup(file, f"FeatureSelections{suffix}"))
             stages.append(_stage(group, features, lanes, version, workflow))
-    return IlpProject(path, version, workflow, lanes, tuple(stages), _problems(workflow, lanes, stages))
+    return IlpProject(path, version, workflow, lanes, tuple(stages), _problems(workflow, stages))
 
 
-def _problems(workflow: str, lanes: tuple[IlpLane, ...], stages: list[IlpStage]) -> tuple[str, ...]:
+def _problems(workflow: str, stages: list[IlpStage]) -> tuple[str, ...]:
     problems = []
     if not stages:
         problems.append(f"it is a project of the workflow {workflow!r}, which has no pixel classification")
@@ -278,10 +281,6 @@ def _problems(workflow: str, lanes: tuple[IlpLane, ...], stages: list[IlpStage])
             problems.append(f"the features {where}cannot be used: {stage.features.problem}")
         if stage.classifier.problem:
             problems.append(f"the classifier {where}cannot be used: {stage.classifier.problem}")
-    for number, lane in enumerate(lanes):
-        for inputs in (lane.raw, lane.mask):
-            if inputs is not None and inputs.part is not None:
-                problems.append(f"lane {number} uses a part of {inputs.nickname}, which cannot be opened as an image")
     return tuple(problems)
 
 
@@ -328,16 +327,25 @@ def _dataset(group: Any, home: Path) -> IlpDataset | None:
         tuple(sorted(sizes.items())),
         key,
         text(group, "working_scale") or "",
-        _part(group),
+        _part(group, axes, lengths) if location != "embedded" else None,
     )
 
 
-def _part(group: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The part of the image that a lane uses, None for all of it."""
+def _part(group: Any, axes: str, lengths: tuple[int, ...] | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The part of a file that a lane uses, None for all of it.
+
+    ilastik 1.4 notes a part and uses all of the image: then the shape it notes is not that of the part.
+    """
     roi = array(group, "subvolume_roi", "iu")
-    if roi is None or roi.ndim != 2 or len(roi) != 2:
+    if roi is None:
         return None
-    return tuple(roi[0].tolist()), tuple(roi[1].tolist())
+    if roi.shape != (2, len(axes)) or not (roi[0] < roi[1]).all() or (roi < 0).any() or (roi >= 1 << 40).any():
+        raise Refused(
+            f"{group.name} says that it is the part {str(roi.tolist())[:100]} of an image with the axes {axes!r}"
+        )
+    start, stop = (tuple(int(n) for n in side) for side in roi)
+    extent = tuple(b - a for a, b in zip(start, stop))
+    return (start, stop) if lengths in (None, extent) else None
 
 
 def _as_path(address: str) -> str:

@@ -1,12 +1,13 @@
 """The images that an ilastik project links to: found again where they moved, checked, and opened with the project's axes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -14,23 +15,31 @@ from numpy.typing import NDArray
 
 from brushwork.blocks import Region
 from brushwork.errors import InputError
-from brushwork.image import SPATIAL, ArrayImage, Image
+from brushwork.image import AXES, SPATIAL, ArrayImage, Image, View, part_of
 from brushwork.interchange.guarded_hdf5 import COMPRESSION, SMALL, dataset, guarded
 from brushwork.interchange.ilp import WANTED, IlpDataset, IlpLabels, IlpProject
 from brushwork.io import open_image
 from brushwork.io.hdf5 import Hdf5Array
-from brushwork.io.sources import Squeezed
+from brushwork.io.places import split_inside
+from brushwork.io.planes import matching
+from brushwork.io.sources import Joined, Squeezed
 from brushwork.labels import Labels, from_coords
 
-INSIDE = re.compile(r"^(.+?\.(?:h5|hdf5|hdf|ilp|npz|zarr))((?:[/\\].*)?)$", re.IGNORECASE)
 MOST_LOOKED_AT = 100_000  # files below the folder that is searched
 FOLDERS = (".zarr", ".n5")
-HOW = ("as stored", "moved", "embedded", "url")
+T = TypeVar("T")
+
+
+class AnotherImage(InputError):
+    """What was opened is not the image that the project speaks of."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where an input is. how : one of HOW. uris : what `open_image` takes, empty for embedded data."""
+    """Where an input is. uris : paths and patterns, empty for embedded data.
+
+    how : "as stored", "moved" (beside the project, or in the folder that is searched), "embedded" or "url".
+    """
 
     how: str
     uris: tuple[str, ...] = ()
@@ -74,18 +83,16 @@ def _places(project: IlpProject, data: IlpDataset, folder: str | Path | None) ->
                 seen.add(uris)
                 yield Found("moved", uris)
     if folder is not None and len(data.paths) == 1:
-        file, inner = _inside(data.paths[0])
+        file, inner = split_inside(data.paths[0])
         name = _pure(file).name
         for found in islice(Path(folder).rglob("*"), MOST_LOOKED_AT):
-            uri = (str(found) + inner,)
+            uri = (_at(str(found), inner),)
             if found.name == name and uri not in seen and _exists(uri[0]):
                 yield Found("moved", uri)
 
 
-def _inside(path: str) -> tuple[str, str]:
-    """The file, and how the path goes on inside it ("" or "/name")."""
-    found = INSIDE.match(path)
-    return (found[1], found[2].replace("\\", "/")) if found else (path, "")
+def _at(file: str, inner: str) -> str:
+    return f"{file}/{inner}" if inner else file
 
 
 def _pure(path: str) -> PurePosixPath | PureWindowsPath:
@@ -95,22 +102,22 @@ def _pure(path: str) -> PurePosixPath | PureWindowsPath:
 
 def _parts(path: str) -> tuple[str, ...]:
     """The names in a path, without its anchor and dots; what goes on inside a file stays with the file's name."""
-    file, inner = _inside(path)
+    file, inner = split_inside(path)
     pure = _pure(file)
     parts = [part for part in pure.parts if part not in (pure.anchor, ".", "..")]
-    return (*parts[:-1], parts[-1] + inner) if parts else (path,)
+    return (*parts[:-1], _at(parts[-1], inner)) if parts else (path,)
 
 
 def _joined(home: Path, path: str) -> str:
-    file, inner = _inside(path)
+    file, inner = split_inside(path)
     pure = _pure(file)
-    return str(Path(file) if pure.is_absolute() else home.joinpath(*pure.parts)) + inner
+    return _at(str(Path(file) if pure.is_absolute() else home.joinpath(*pure.parts)), inner)
 
 
 def _exists(uri: str) -> bool:
     """Whether there are files, or folders that hold an image: devices and pipes have no end."""
     try:
-        path = Path(_inside(uri)[0])
+        path = Path(split_inside(uri)[0])
         if _is_stored(path):
             return True
         found = list(path.parent.glob(path.name)) if re.search(r"[*?\[]", path.name) else []
@@ -133,84 +140,127 @@ def open_dataset(project: IlpProject, data: IlpDataset, folder: str | Path | Non
     InputError
         where it is not found, or what is found has not the shape that the project says, or else its forest and labels tell.
     """
-    if data.part is not None:
+
+    def not_found() -> ArrayImage:
+        looked = f"next to the project{'' if folder is None else f' and below {Path(folder).absolute()}'}"
         raise InputError(
-            f"{project.path} uses a part of {data.nickname or data.paths[0]}, from {data.part[0]} to {data.part[1]}; "
-            "cut that part out of the image, and give it instead"
+            f"{data.paths[0]}, which {project.path} links to, was not found, nor {looked}; say in which folder the data are"
         )
-    refused: InputError | None = None
-    for found in _places(project, data, folder):
-        try:
-            return _opened(project, data, found)
-        except InputError as error:
-            refused = refused or error
-    if refused is not None:
-        raise refused
-    looked = f"next to the project{'' if folder is None else f' and below {Path(folder).absolute()}'}"
-    raise InputError(
-        f"{data.paths[0]}, which {project.path} links to, was not found, nor {looked}; say in which folder the data are"
+
+    tries: Iterable[Callable[[], ArrayImage]] = (
+        partial(_opened, project, data, found) for found in _places(project, data, folder)
     )
+    return first_taken(chain(tries, [not_found]))
+
+
+def is_one_file(data: IlpDataset) -> bool:
+    """Whether a path leads to it and to nothing else: it is no part of a file, no stack, and not inside the project."""
+    return data.location != "embedded" and data.part is None and not _is_stack(data)
+
+
+def doubt(data: IlpDataset, uri: str) -> str:
+    """What someone has to check who finds an image at `uri`, as the project does not tell its size; "" where it does."""
+    if data.location == "embedded" or (data.shape is not None and data.part is None):
+        return ""
+    return f"nothing in the project tells the size of {uri}; check that it is the same image"
+
+
+def _is_stack(data: IlpDataset) -> bool:
+    return len(data.paths) > 1 or re.search(r"[*?\[]", data.paths[0]) is not None
+
+
+def first_taken(tries: Iterable[Callable[[], T]]) -> T:
+    """What the first of `tries` gives that is not refused.
+
+    Raises InputError where all are: the first refusal, one that has seen another image before those that could not open any.
+    """
+    refusals = []
+    for attempt in tries:
+        try:
+            return attempt()
+        except InputError as error:
+            refusals.append(error)
+    raise next((error for error in refusals if isinstance(error, AnotherImage)), refusals[0])
 
 
 def _opened(project: IlpProject, data: IlpDataset, found: Found) -> ArrayImage:
     if found.how == "embedded":
-        return matching(_embedded(project, data), data)
-    uri = found.uris[0] if len(found.uris) == 1 else list(found.uris)
-    unread: InputError | None = None
-    other: InputError | None = None
-    for axes in _orders(data):
-        try:
-            opened = open_image(uri, axes=axes, level=data.level or None)
-        except InputError as error:
-            unread = unread or error
-            continue
-        try:
-            image = matching(opened, data)
-            if data.shape is None:
-                _refuse_other(project, data, opened.axes, image)
-            return image
-        except InputError as error:
-            other = other or error
-    refused = other or unread
-    assert refused is not None
-    raise refused
+        return _as_noted(data, _embedded(project, data))
+    uris = found.uris if found.how == "url" else [path for uri in found.uris for path in matching(uri)]
+
+    def checked(open_file: Callable[[], ArrayImage]) -> ArrayImage:
+        opened = open_file()
+        image = _as_noted(data, opened)
+        if data.shape is None:
+            _refuse_other(project, data, opened.axes, image)
+        return image
+
+    return first_taken(partial(checked, way) for way in _ways(data, uris))
 
 
-def _orders(data: IlpDataset) -> list[str | None]:
-    """Axes to open a file with: ilastik's; those without channel or depth, which ilastik adds; the file's own."""
+def _ways(data: IlpDataset, uris: Sequence[str]) -> Iterator[Callable[[], ArrayImage]]:
+    """Ways to open files: with ilastik's axes; without channel or depth, which it adds; as they say; joined along an axis."""
     orders: list[str | None] = [data.axes or None]
     for extra in ("c", "z", "t", "zc", "tc", "tz", "tzc"):
         left = "".join(a for a in data.axes if a not in extra)
         if all(a in data.axes and data.length(a) in (1, None) for a in extra):
             orders.append(left)
-    if len(data.paths) > 1 or re.search(
-        r"[*?\[]", data.paths[0]
-    ):  # files of a stack come first, wherever ilastik put them
+    if _is_stack(data):  # files of a stack come first, wherever ilastik put them
         orders += [a + data.axes.replace(a, "") for a in "tzc" if a in data.axes]
-    return list(dict.fromkeys([*orders, None]))
+    for axes in dict.fromkeys([*orders, None]):
+        yield partial(open_image, uris[0] if len(uris) == 1 else uris, axes=axes, level=data.level or None)
+    if len(uris) > 1:
+        yield from (partial(open_joined, uris, data.axes, along) for along in "tzc" if along in data.axes)
 
 
-def matching(image: ArrayImage, data: IlpDataset) -> ArrayImage:
-    """`image` without a depth of one section, which ilastik takes for 2D.
+def open_joined(uris: Sequence[str], axes: str, along: str) -> ArrayImage:
+    """Arrays with the same axes, one behind the other along one of them. Raises InputError where that cannot be."""
+    spare = next((a for a in AXES if a not in axes), None)
+    if along not in axes or spare is None:
+        raise InputError(f"{uris[0]} and others have the axes {axes!r} and cannot be joined along {along!r}")
+    stack = open_image(uris, axes=spare + axes)
+    sizes = stack.pixel_size if spare not in SPATIAL else None
+    return ArrayImage(Joined(stack.source, axes.index(along)), axes, stack.uri, pixel_size=sizes)
 
-    Raises InputError where its shape is not the stored one.
-    """
-    if "z" in image.axes and image.shape[0] == 1:
-        source = Squeezed(image.source, image.axes.index("z"))
-        sizes = image.pixel_size[1:] if image.pixel_size else None
-        image = ArrayImage(source, image.axes.replace("z", ""), image.uri, image.channel_names, sizes)
+
+def without_depth(image: ArrayImage) -> ArrayImage:
+    """An image of one section in 2D, as ilastik takes it."""
+    if "z" not in image.axes or image.shape[0] > 1:
+        return image
+    source = Squeezed(image.source, image.axes.index("z"))
+    sizes = image.pixel_size[1:] if image.pixel_size else None
+    return ArrayImage(source, image.axes.replace("z", ""), image.uri, image.channel_names, sizes)
+
+
+def _as_noted(data: IlpDataset, opened: ArrayImage) -> ArrayImage:
+    """What a project uses of a file, without a depth of one section. Raises AnotherImage where it has not the noted shape."""
+    image = without_depth(_part_noted(data, opened))
     lengths = dict(zip(image.axes, image.source.shape))
-    differing = [a for a in "tczyx" if data.length(a) not in (None, lengths.get(a, 1))]
-    if differing:
-        stored = " x ".join(str(n) for n in data.shape or ())
-        raise InputError(
-            f"{image.uri} is {' x '.join(str(n) for n in image.source.shape)} ({image.axes}), the project's "
-            f"{data.nickname or data.paths[0]} is {stored} ({data.axes}): it is another image, on which labels would be wrong"
-        )
+    if any(data.length(a) not in (None, lengths.get(a, 1)) for a in AXES):
+        stored = " x ".join(str(data.length(a)) for a in data.axes)
+        raise _another(opened, data, f"is {stored} ({data.axes})")
     known = dict(data.pixel_size)
     if image.pixel_size is None and all(a in known for a in image.spatial_axes):
         image = replace(image, pixel_size=tuple(known[a] for a in image.spatial_axes))
     return image
+
+
+def _part_noted(data: IlpDataset, opened: ArrayImage) -> ArrayImage:
+    if data.part is None:
+        return opened
+    box = dict(zip(data.axes, zip(*data.part)))
+    lengths = dict(zip(opened.axes, opened.source.shape))
+    if any(stop > lengths.get(a, 1) for a, (_, stop) in box.items()):
+        spans = ", ".join(f"{a} = {start} to {stop - 1}" for a, (start, stop) in box.items())
+        raise _another(opened, data, f"has {spans}")
+    return part_of(opened, box)
+
+
+def _another(image: ArrayImage, data: IlpDataset, what: str) -> AnotherImage:
+    return AnotherImage(
+        f"{image.uri} is {' x '.join(str(n) for n in image.source.shape)} ({image.axes}), the project's "
+        f"{data.nickname or data.paths[0]} {what}: it is another image, on which labels would be wrong"
+    )
 
 
 def _refuse_other(project: IlpProject, data: IlpDataset, axes: str, image: ArrayImage) -> None:
@@ -231,10 +281,7 @@ def _refuse_other(project: IlpProject, data: IlpDataset, axes: str, image: Array
         if reached > lengths.get(axis, 1):
             reasons.append(f"is painted on up to {axis} = {reached - 1}, with {lengths.get(axis, 1)} here")
     if reasons:
-        raise InputError(
-            f"{image.uri} is {' x '.join(str(n) for n in image.source.shape)} ({image.axes}), the project's "
-            f"{data.nickname or data.paths[0]} {reasons[0]}: it is another image, on which labels would be wrong"
-        )
+        raise _another(image, data, reasons[0])
 
 
 def _channels(project: IlpProject, data: IlpDataset) -> dict[int, int]:
@@ -313,15 +360,10 @@ def labels_on(image: Image, found: IlpLabels) -> Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
-    """A prediction mask turned round, an Image: 1 where every channel of the mask is 0, which ilastik does not predict."""
+class LeftOut(View):
+    """A prediction mask turned round: 1 where every channel of the mask is 0, which ilastik does not predict."""
 
-    mask: ArrayImage = field(repr=False)
-    channel_names: tuple[str, ...] = ("left out",)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.mask.shape
+    image: ArrayImage
 
     @property
     def dtype(self) -> np.dtype:
@@ -329,21 +371,13 @@ class LeftOut:
 
     @property
     def axes(self) -> str:
-        return self.mask.axes.replace("c", "")
+        return self.image.axes.replace("c", "")
 
     @property
-    def n_frames(self) -> int:
-        return self.mask.n_frames
-
-    @property
-    def pixel_size(self) -> tuple[float, ...] | None:
-        return self.mask.pixel_size
-
-    @property
-    def uri(self) -> str:
-        return self.mask.uri
+    def channel_names(self) -> tuple[str, ...]:
+        return ("left out",)
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """(1, *spatial) float32."""
-        kept = self.mask.stored(region).astype(bool).any(axis=0, keepdims=True)
+        kept = self.image.stored(region).astype(bool).any(axis=0, keepdims=True)
         return np.where(kept, np.float32(0), np.float32(1))

@@ -5,9 +5,8 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import h5py
 import numpy as np
 import tifffile
 from PIL import Image as Pillow
@@ -16,7 +15,8 @@ from brushwork.document import ImageEntry
 from brushwork.errors import InputError
 from brushwork.image import SPATIAL, ArrayImage
 from brushwork.interchange.ilp import IlpDataset
-from brushwork.io.places import file_of, is_remote, noted, stem
+from brushwork.io import hdf5, image_levels, n5
+from brushwork.io.places import file_of, is_remote, noted, split_inside, stem
 from brushwork.io.wrong import not_readable
 from brushwork.project import Project
 
@@ -88,8 +88,8 @@ def _link(place: str, entry: ImageEntry) -> Link | None:
     suffix = file.suffix.lower()
     if is_remote(place) or re.search(r"[*?\[]", place) or entry.options.get("level") is not None:
         return None
-    if suffix in HDF5:
-        return _link_inside(file, place[len(str(file)) :], entry)
+    if suffix in NAMES:
+        return _link_inside(place, entry)
     if suffix not in SHAPES or str(file) != place:
         return None
     seen = _looked_at(file, SHAPES[suffix]) if file.is_file() else None
@@ -104,15 +104,14 @@ def _link(place: str, entry: ImageEntry) -> Link | None:
     return Link(place, axes, shape) if is_same else None
 
 
-def _link_inside(file: Path, inside: str, entry: ImageEntry) -> Link:
+def _link_inside(place: str, entry: ImageEntry) -> Link:
     """ilastik wants the name of the array, also of the only one."""
-    lengths = _lengths(entry)
+    lengths, (file, inside) = _lengths(entry), split_inside(place)
     shape = tuple(lengths[a] for a in entry.axes)
-    if file.is_file():
-        arrays = _looked_at(file, _arrays_in)
-        inside = inside or "/" + next(iter(arrays), "")
-        shape = arrays.get(inside.strip("/"), shape)
-    return Link(f"{file}{inside}", _filled(entry.axes, shape), shape)
+    if Path(file).exists():
+        ((_, shape, _),) = image_levels(place)
+        inside = inside or NAMES[Path(file).suffix.lower()](Path(file))[0]
+    return Link(f"{file}/{inside}" if inside else file, _filled(entry.axes, shape), shape)
 
 
 def _looked_at(file: Path, look: Callable[[Path], T]) -> T:
@@ -120,17 +119,6 @@ def _looked_at(file: Path, look: Callable[[Path], T]) -> T:
         return look(file)
     except (OSError, ValueError, SyntaxError, RuntimeError, tifffile.TiffFileError) as error:
         raise not_readable(file, "an image", error) from error
-
-
-def _arrays_in(path: Path) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: found.update({name: item.shape}) if _is_image(item) else None)
-    return found
-
-
-def _is_image(item: Any) -> bool:
-    return isinstance(item, h5py.Dataset) and item.ndim >= 2
 
 
 def _tiff_shape(path: Path) -> tuple[int, ...]:
@@ -150,7 +138,8 @@ def _array_shape(path: Path) -> tuple[int, ...]:
     return tuple(np.load(path, mmap_mode="r").shape)
 
 
-HDF5, TIFF = (".h5", ".hdf5"), (".tif", ".tiff")
+TIFF = (".tif", ".tiff")
+NAMES = {".h5": hdf5.names, ".hdf5": hdf5.names, ".n5": n5.names}  # of the arrays in a file
 SHAPES: dict[str, Callable[[Path], tuple[int, ...]]] = {
     **dict.fromkeys(TIFF, _tiff_shape),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _picture_shape),

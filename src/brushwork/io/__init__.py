@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from brushwork.errors import InputError, unknown
 from brushwork.image import ArrayImage, Image
 from brushwork.io.layout import Layout, layout_of
-from brushwork.io.stored import Level, Stored, is_zarr, settle, suffix_of
+from brushwork.io.stored import Level, Stored, is_image_folder, is_n5, is_zarr, settle, suffix_of
 from brushwork.io.wrong import looks_like, missing
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ __all__ = [
     "Stored",
     "export",
     "image_levels",
-    "is_zarr",
+    "is_image_folder",
     "label_values",
     "layout_of",
     "open_image",
@@ -85,10 +85,11 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), _format("hdf5")),
     **dict.fromkeys((".nii", ".nii.gz"), _format("nifti")),
     ".zarr": _format("zarr"),
+    ".n5": _format("n5"),
     **dict.fromkeys(("http", "https", "s3", "gs"), _format("zarr")),
 }
 FOLDER: Reader = _format("planes")
-INSIDE = (".h5", ".hdf5", ".hdf", ".npz", ".zarr")  # a path may go on inside these
+INSIDE = (".h5", ".hdf5", ".hdf", ".npz", ".zarr", ".n5")  # a path may go on inside these
 
 
 def readers() -> dict[str, Reader]:
@@ -116,7 +117,8 @@ def open_image(
 
     Parameters
     ----------
-    uri : a file, a path inside one (`file.h5/data`, `image.zarr/0`), a folder or glob of planes, several paths, or a URL of a zarr.
+    uri : a file, a path inside one (`file.h5/data`, `image.zarr/0`), a folder of planes, a pattern of planes or of arrays inside
+        files (`file.h5/plane_*`), several paths, or a URL of a zarr.
     axes : letters of "tczyx", one per axis of the file; overrides what the file says.
     level : of a pyramid, by name or number; 0 is the finest.
     pixel_size : micrometres per spatial axis, overrides the file's; of a pyramid without `level` it chooses the nearest level.
@@ -184,7 +186,7 @@ def _stored(uri: Uri | Sequence[Uri]) -> tuple[Stored, str]:
             return _stored(paths[0])
         from brushwork.io.planes import read_paths
 
-        return read_paths([Path(path) for path in paths]), f"{paths[0]} ... {Path(paths[-1]).name}"
+        return read_paths(paths), f"{paths[0]} ... {Path(paths[-1]).name}"
     name = _local(os.fspath(uri))
     return _reader_of(name)(name), name
 
@@ -215,19 +217,19 @@ def _reader_of(name: str) -> Reader:
 def _reader_of_folder(path: Path) -> Reader:
     if is_zarr(path):
         return READERS[".zarr"]
+    if is_n5(path):
+        return READERS[".n5"]
     return readers().get(path.suffix.lower(), FOLDER)
 
 
 def _reader_of_absent(path: Path, name: str) -> Reader:
     """A glob, or a path that goes on inside a file."""
+    is_pattern = re.search(r"[*?\[]", name) is not None
     for parent in path.parents:
-        if (
-            parent.exists()
-            and parent.suffix.lower() in INSIDE
-            and (parent.is_file() or parent.suffix.lower() == ".zarr")
-        ):
-            return _by_suffix(parent)
-    if re.search(r"[*?\[]", name):
+        suffix = parent.suffix.lower()
+        if parent.exists() and suffix in INSIDE and (parent.is_file() or suffix in (".zarr", ".n5")):
+            return FOLDER if is_pattern else _by_suffix(parent)
+    if is_pattern:
         return FOLDER
     if re.search(r"\.(tiff?|btf|tf8|svs)#\d+$", name, re.IGNORECASE) and Path(name.rpartition("#")[0]).exists():
         return READERS[".tif"]

@@ -1,17 +1,24 @@
-"""Files and folders that are written aside and renamed when they are complete, and what can go wrong meanwhile."""
+"""Files and folders that are written aside and renamed when they are complete, and what can go wrong meanwhile.
+
+What lies aside is called .NAME.MACHINE.PROCESS.partial: a process that was killed leaves it, the next one that writes into the
+folder removes it.
+"""
 
 import errno
 import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from brushwork.errors import InputError, RunError
+from brushwork.io.processes import is_alive, machine
 from brushwork.io.wrong import first_line
 
 # EFBIG is what a limit on file size gives, which is how tests fill a disk.
@@ -20,7 +27,17 @@ FULL = {
     errno.EDQUOT: "the quota is used up",
     errno.EFBIG: "the file is too large for this disk",
 }
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+FORBIDDEN = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})\.(\d+)\.partial")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -39,40 +56,58 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A name beside `path` to write a file or folder to; it takes the place of `path` when the block ends without an error."""
     refuse_existing(path, overwrite)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    aside = partial_name(path)
     try:
         with told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             yield aside
             replace(aside, path)
     finally:
         remove(aside)
 
 
+def partial_name(path: Path) -> Path:
+    """A name beside `path`, in a folder that exists, for what is not complete. What dead processes left there is removed."""
+    _remove_left(path.parent.absolute())
+    aside = path.with_name(f".{path.name}.{machine()}.{os.getpid()}.partial")
+    remove(aside)  # of a dead process that had this number
+    return aside
+
+
+@cache  # a folder may hold a hundred thousand files
+def _remove_left(folder: Path) -> None:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = PARTIAL.fullmatch(entry.name)
+            if found and found[1] == machine() and not is_alive(int(found[2])):
+                remove(Path(entry.path))
+
+
 class PatientFile(FileIO):
-    """A new file that remembers the first write that failed until `check` raises it.
+    """A new file that remembers the first write that failed, or was interrupted, until `check` raises it.
 
     HDF5 gets this file instead of a name because a write that fails inside that library can crash the process later.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
-        self._failed: OSError | None = None
+        self._failed: BaseException | None = None
 
     def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        size = len(left)
-        while len(left) and self._failed is None:
-            try:
+        size = memoryview(data).nbytes
+        try:
+            left = memoryview(data).cast("B")
+            while len(left) and self._failed is None:
                 left = left[super().write(left) or 0 :]
-            except OSError as error:
-                self._failed = error
+        except BaseException as error:
+            self._failed = error
         return size
 
     def truncate(self, size: int | None = None) -> int:
         try:
             return super().truncate(size)
-        except OSError as error:
+        except BaseException as error:
             self._failed = self._failed or error
             return size or 0
 

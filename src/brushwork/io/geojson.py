@@ -17,7 +17,7 @@ from brushwork.image import SPATIAL, Image
 from brushwork.io.aside import written_aside
 from brushwork.io.wrong import not_readable
 from brushwork.labels import Labels, from_coords
-from brushwork.outlines import MOST_PIXELS, containing, crossed, enclosed, n_enclosed, polygons
+from brushwork.outlines import MOST_PIXELS, containing, crossed, enclosed, n_enclosed, places, polygons
 
 SUFFIXES = (".geojson", ".json")
 WANTED = "GeoJSON"
@@ -46,8 +46,10 @@ class Annotation:
         by = np.array(shift[::-1], np.float64)
         parts = [enclosed([ring + by for ring in rings], shape) for rings in self.areas]
         parts += [crossed(line + by, shape) for line in self.lines]
-        parts += [containing(self.points + by, shape)]
-        return np.unique(np.concatenate(parts), axis=0)
+        parts += [containing(self.points + by, shape)] if len(self.points) else []
+        if len(parts) == 1:
+            return parts[0]
+        return places(np.concatenate(parts) @ np.array([shape[1], 1]), shape)
 
     def n_pixels(self, shape: Sequence[int]) -> int:
         """How many pixels its parts cover in a plane of `shape`."""
@@ -178,30 +180,33 @@ def labels_from(
     Raises InputError where a shape lies in a plane that the image does not have, or none touches the image.
     """
     *before, down, right = offset if offset is not None else (0,) * len(image.shape)
-    parts, total = [np.zeros((0, 2 + len(image.shape)), np.int64)], 0  # columns: class, frame, place
+    rows, columns = plane = image.shape[-2:]
+    numbers, painted = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    total = 0
     for annotation in annotations:
         class_id = classes[annotation.name]
         if not class_id:
             continue
-        above = (class_id, *_plane(annotation, image, before))
-        at = annotation.pixels(image.shape[-2:], (down, right))
+        first = _plane(annotation, image, before) * rows * columns
+        at = annotation.pixels(plane, (down, right)) @ np.array([columns, 1]) + first
         total += len(at)
         if total > MOST_PIXELS:
             raise InputError(
                 f"the annotations cover more than {MOST_PIXELS:,} pixels, too many to learn from; leave classes out"
             )
-        parts.append(np.column_stack([np.tile(above, (len(at), 1)), at]))
-    found = np.concatenate(parts)
+        numbers.append(at)
+        painted.append(np.full(len(at), class_id, np.int32))
+    found, last = np.unique(np.concatenate(numbers)[::-1], return_index=True)
     if not len(found):
         raise InputError(f"no annotation covers a pixel of {image.uri} ({' x '.join(map(str, image.shape))})")
-    coords = found[:, 1:] if "t" in image.axes else found[:, 2:]
-    _, last = np.unique(coords[::-1], axis=0, return_index=True)
-    on_top = len(coords) - 1 - last
-    return from_coords(coords[on_top], found[on_top, 0], image.shape)
+    extent = (image.n_frames, *image.shape) if "t" in image.axes else image.shape
+    return from_coords(
+        np.stack(np.unravel_index(found, extent), axis=1), np.concatenate(painted)[::-1][last], image.shape
+    )
 
 
-def _plane(annotation: Annotation, image: Image, before: Sequence[int]) -> tuple[int, ...]:
-    """(t,) or (t, z) of an annotation's plane."""
+def _plane(annotation: Annotation, image: Image, before: Sequence[int]) -> int:
+    """The number of an annotation's plane among all: sections, frame by frame."""
     z = annotation.z + (before[0] if before else 0)
     depth = image.shape[0] if len(image.shape) == 3 else 1
     for letter, at, n in (("z", z, depth), ("t", annotation.t, image.n_frames)):
@@ -210,7 +215,7 @@ def _plane(annotation: Annotation, image: Image, before: Sequence[int]) -> tuple
                 f"an annotation of class {annotation.name!r} lies at {letter} = {at}; {image.uri} has {n} there: "
                 "is this another image?"
             )
-    return (annotation.t, z) if len(image.shape) == 3 else (annotation.t,)
+    return annotation.t * depth + z
 
 
 # ---------------------------------------------------------------- writing

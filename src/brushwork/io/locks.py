@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from brushwork.errors import InputError
 from brushwork.io.aside import write_error
+from brushwork.io.processes import is_alive
 
 _ours: set[str] = set()  # what stands in the locks that this process holds
 
@@ -88,22 +88,3 @@ def _steal(path: Path, holder: str) -> None:
         if _holder(old) != holder:
             old.rename(path)
         old.unlink(missing_ok=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
-    if sys.platform == "win32":  # os.kill(pid, 0) would send it Ctrl-C
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
-        code = ctypes.c_ulong()
-        running = bool(handle) and bool(ctypes.windll.kernel32.GetExitCodeProcess(handle, ctypes.byref(code)))
-        ctypes.windll.kernel32.CloseHandle(handle)
-        return running and code.value == 259
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -22,6 +22,15 @@ def read(uri: str) -> Stored:
     return _read_npz(Path(uri), None) if uri.lower().endswith(".npz") else _read_npy(Path(uri))
 
 
+def names(path: Path) -> list[str]:
+    """The arrays of a .npz file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise not_readable(path, "a zip archive", error) from error
+
+
 def _header(file: Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = npy_format.read_magic(file)
     read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
@@ -53,18 +62,17 @@ def _read_npy(path: Path) -> Stored:
 def _read_npz(path: Path, name: str | None) -> Stored:
     if not path.exists():
         raise missing(path)
+    there = names(path)
+    if name is None and len(there) != 1:
+        raise InputError(
+            f"{path} holds {len(there)} arrays ({', '.join(there)}); name one, e.g. {path}/{there[0] if there else 'NAME'}"
+        )
+    name = name or there[0]
+    if name not in there:
+        raise unknown(f"array in {path}", name, there)
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy")]
-            if name is None and len(names) != 1:
-                raise InputError(
-                    f"{path} holds {len(names)} arrays ({', '.join(names)}); name one, e.g. {path}/{names[0] if names else 'NAME'}"
-                )
-            name = name or names[0]
-            if name not in names:
-                raise unknown(f"array in {path}", name, names)
-            with archive.open(name + ".npy") as file:
-                shape, _, dtype = _header(file, f"{path}/{name}")
+        with zipfile.ZipFile(path) as archive, archive.open(name + ".npy") as file:
+            shape, _, dtype = _header(file, f"{path}/{name}")
     except InputError:
         raise
     except (zipfile.BadZipFile, ValueError, OSError) as error:

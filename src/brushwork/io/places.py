@@ -9,6 +9,9 @@ from brushwork.errors import InputError
 from brushwork.io import INSIDE
 from brushwork.io.aside import written_aside
 
+_INSIDE = re.compile(
+    rf"(.+?(?:{'|'.join(map(re.escape, (*INSIDE, '.ilp')))}))(?:[/\\](.*))?", re.IGNORECASE | re.DOTALL
+)
 _PAGE = re.compile(r"(.*\.(?:tiff?|btf|tf8|svs))#\d+", re.IGNORECASE)
 
 
@@ -35,12 +38,20 @@ def opened_at(path: str, folder: Path) -> str:
     return path if is_remote(path) else os.path.normpath(os.path.join(os.path.abspath(folder), path))
 
 
+def split_inside(uri: str) -> tuple[str, str]:
+    """A file, and the path that goes on inside it, "" where none does; of any system.
+
+    >>> split_inside("d/a.h5/x/y"), split_inside("C:\\\\d\\\\a.n5\\\\x"), split_inside("a.tif")
+    (('d/a.h5', 'x/y'), ('C:\\\\d\\\\a.n5', 'x'), ('a.tif', ''))
+    """
+    found = _INSIDE.fullmatch(uri)
+    return (found[1], (found[2] or "").replace("\\", "/").strip("/")) if found else (uri, "")
+
+
 def file_of(uri: str) -> Path:
     """The file or folder that holds what `uri` names, which may go on inside it ("a.h5/data", "a.tif#2")."""
     page = _PAGE.fullmatch(uri)
-    path = Path(page[1] if page and not Path(uri).exists() else uri)
-    inside = (p for p in (path, *path.parents) if p.suffix.lower() in INSIDE)
-    return next(inside, path)
+    return Path(split_inside(page[1] if page and not Path(uri).exists() else uri)[0])
 
 
 def is_there(uri: str) -> bool:
@@ -71,12 +82,16 @@ def copied(uri: str, folder: Path) -> str:
 
 
 def stem(uri: str) -> str:
-    """The name of an image without folder and suffixes: "a/b.ome.tif" -> "b"; of "a.h5/data" -> "a_data"."""
-    path = Path(uri.rstrip("/"))
+    """The name of an image without folder and suffixes: "a/b.ome.tif" -> "b"; of "a.h5/data" -> "a_data".
+
+    >>> stem("a/b.ome.tif"), stem("a.n5/some/data"), stem("a.h5/plane_*")
+    ('b', 'a_some_data', 'a_plane__')
+    """
+    path = Path(uri.rstrip("/").replace("*", "_").replace("?", "_"))
     for i, part in enumerate(path.parts):
-        if part.lower().endswith((".h5", ".hdf5")) and i < len(path.parts) - 1:
+        if part.lower().endswith((".h5", ".hdf5", ".n5")) and i < len(path.parts) - 1:
             return "_".join([part.rsplit(".", 1)[0], *path.parts[i + 1 :]])
-    name = path.name.replace("*", "_").replace("?", "_")
+    name = path.name
     for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".nii.gz"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

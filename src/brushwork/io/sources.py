@@ -141,6 +141,31 @@ class Stacked:
         return np.stack(pieces)
 
 
+class Joined:
+    """The arrays of a stack (its first axis runs over them) one behind the other along one of their own axes."""
+
+    def __init__(self, stack: Sliceable, axis: int) -> None:
+        self._stack, self._axis = stack, axis
+        n, *shape = stack.shape
+        self._length = shape[axis]
+        self.shape, self.dtype = (*shape[:axis], n * shape[axis], *shape[axis + 1 :]), stack.dtype
+        self.by_plane = getattr(stack, "by_plane", False)
+
+    def __getitem__(self, key: Any) -> NDArray:
+        key = full_key(key, len(self.shape))
+        before, at, after = key[: self._axis], range(self.shape[self._axis])[key[self._axis]], key[self._axis + 1 :]
+        if isinstance(at, int):
+            return np.asarray(self._stack[(at // self._length, *before, at % self._length, *after)])
+        pieces = [self._piece(before, k, at, after) for k in sorted({i // self._length for i in at})]
+        axis = sum(isinstance(k, slice) for k in before)
+        return np.concatenate(pieces, axis) if pieces else np.asarray(self._stack[(0, *before, slice(0), *after)])
+
+    def _piece(self, before: Key, number: int, at: range, after: Key) -> NDArray:
+        """What one of the arrays has of the places `at`."""
+        mine = [i % self._length for i in at if i // self._length == number]
+        return np.asarray(self._stack[(number, *before, slice(mine[0], mine[-1] + 1, at.step), *after)])
+
+
 def full_key(key: Any, ndim: int) -> Key:
     """`key` with one entry per axis."""
     key = key if isinstance(key, tuple) else (key,)

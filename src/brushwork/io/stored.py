@@ -59,6 +59,16 @@ def is_zarr(folder: Path) -> bool:
     return folder.suffix.lower() == ".zarr" or any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
+def is_n5(folder: Path) -> bool:
+    """Whether a folder is an N5, or lies in one."""
+    return any(p.suffix.lower() == ".n5" for p in (folder, *folder.parents))
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Whether a folder is opened as one image, not for the files in it."""
+    return is_zarr(folder) or is_n5(folder)
+
+
 def one_level(
     source: Sliceable,
     axes: str | None = None,

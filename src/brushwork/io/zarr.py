@@ -13,7 +13,7 @@ import tensorstore as ts
 
 from brushwork.errors import InputError
 from brushwork.image import Sliceable
-from brushwork.io.stored import ZARR_MARKERS, Level, Stored, one_level
+from brushwork.io.stored import ZARR_MARKERS, Level, Stored, is_zarr, one_level
 from brushwork.io.units import to_um
 from brushwork.io.wrong import first_line
 
@@ -23,10 +23,6 @@ CACHE_BYTES = 64 << 20
 @cache
 def _context() -> Any:
     return ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
-
-
-def is_zarr(folder: Path) -> bool:
-    return any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
 def kvstore_spec(uri: str) -> Any:
@@ -93,7 +89,7 @@ def _no_image(uri: str, ome: Mapping) -> InputError:
 
 
 class ZarrArray:
-    """A zarr array. Chunks that were never written read as the fill value; without one they are an error."""
+    """An array of tensorstore's. Chunks of a zarr that were never written read as the fill value; without one they are an error."""
 
     def __init__(self, store: Any, uri: str) -> None:
         self._store, self._uri = store, uri
@@ -115,9 +111,14 @@ def open_array(uri: str) -> Sliceable:
         spec = {"driver": "zarr", "fill_missing_data_reads": old.get("fill_value") is not None}
     else:
         raise InputError(f"{uri} is no zarr array: it has neither zarr.json nor .zarray")
-    spec |= {"kvstore": kvstore_spec(uri), "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
+    return ZarrArray(opened(spec, uri), uri)
+
+
+def opened(spec: Mapping[str, Any], uri: str) -> Any:
+    """What tensorstore finds at `uri`. spec : the driver and its options."""
+    known = {"kvstore": kvstore_spec(uri), "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
     try:
-        return ZarrArray(ts.open(spec, read=True, open=True, context=_context()).result(), uri)
+        return ts.open({**spec, **known}, read=True, open=True, context=_context()).result()
     except (ValueError, OSError) as error:
         raise InputError(f"{uri} cannot be opened: {first_line(error)}") from error
 
