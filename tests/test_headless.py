@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-import socket
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ from brushwork.errors import InputError
 from brushwork.interchange import headless, headless_inputs, headless_results
 from brushwork.interchange.headless_formats import FORMATS, boxes, chunk_of
 from brushwork.interchange.ilp import open_ilp
-from brushwork.interchange.ilp_models import classifier_of
+from brushwork.interchange.ilp_models import OLD, classifier_of
 from brushwork.io import open_image
 from ilp_files import IDS, random_forests, write_ilp
 
@@ -231,7 +231,7 @@ def test_an_axis_that_is_needed_cannot_be_left_out(flat, capsys):
 
 
 def test_small_blocks_give_what_large_ones_give(deep, monkeypatch):
-    monkeypatch.setattr(headless, "block_edge", lambda *_: 5)
+    monkeypatch.setattr(headless, "EDGES", {3: (5,)})
     monkeypatch.setenv("LAZYFLOW_THREADS", "2")
     ilastik(deep, "image.npy")
     assert np.array_equal(exported("image_Probabilities.h5"), probabilities(deep, STACK))
@@ -290,6 +290,53 @@ def test_stacks_by_pattern_and_by_list(deep):
         deep, "--preconvert_stacks", "--ignore-training-axistags", separator.join(f"s_{z:02}.tif" for z in range(6))
     )
     assert exported("s_0_Probabilities.h5").shape == (6, 20, 24, 3)
+
+
+def write_n5(path: Path, pixels: np.ndarray, axes: str) -> None:
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True}
+    about = {"axes": list(axes[::-1]), "blockSize": [8] * pixels.ndim, "compression": {"type": "gzip"}}
+    ts.open(spec | {"metadata": about}, dtype=pixels.dtype, shape=pixels.shape[::-1]).result().T[...] = pixels
+
+
+@pytest.mark.parametrize("axes", [[], ["--input_axes=zyx"], ["--ignore_training_axistags"]], ids=str)
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("all.h5/s_*", "all-s_"), (":".join(f"all.h5/s_{z:02}" for z in range(12)), "all-s_"), ("f_*.h5/plane", "f_-plane"),
+        ("all.n5/s_*", "all-s_"), ("all.n5/s_00:all.n5/s_01", "all-s_0"), ("v_*.h5/data", "v_-data"), ("a:b.n5/v", "a:b-v"),
+    ],
+)  # fmt: skip
+def test_stacks_inside_files_are_named_and_ordered_as_in_ilastik(deep, given, name, axes):
+    with h5py.File("all.h5", "w") as file:
+        for z, plane in enumerate(STACK):
+            file[f"s_{z:02}"] = plane
+    for z, plane in enumerate(STACK):
+        write_hdf5(f"f_{z:02}.h5", plane, "yx")
+        with h5py.File(f"f_{z:02}.h5", "a") as file:
+            file["plane"] = file["volume/data"]
+        write_n5(Path(f"all.n5/s_{z:02}"), plane, "yx")
+    for i in range(2):  # volumes are joined along the axis that they have
+        write_hdf5(f"v_{i}.h5", STACK[6 * i : 6 * i + 6], "zyx")
+        with h5py.File(f"v_{i}.h5", "a") as file:
+            file["data"] = file["volume/data"]
+    write_n5(Path("a:b.n5/v"), STACK, "zyx")
+    ilastik(
+        deep, "--output_filename_format={nickname}", *axes, given.replace(":", os.pathsep) if "all" in given else given
+    )
+    expected = probabilities(deep, STACK[:2] if name == "all-s_0" else STACK)
+    np.testing.assert_array_equal(exported(Path(f"{name}.h5")), expected)
+
+
+def test_an_n5_is_not_written_over_where_it_is_read(flat, capsys):
+    write_n5(Path("in.n5/exported_data"), PLANE, "yx")
+    Path("in.n5/attributes.json").write_text('{"n5": "2.0.0"}')
+    for read in ("in.n5", "in.n5/exported_data"):
+        ilastik(flat, "--output_format=n5", "--output_filename_format=in", read, code=1)
+        assert "would be written over" in capsys.readouterr().err
+    ilastik(flat, "--output_format=n5", "--output_filename_format=in", "--output_internal_path=out", "in.n5")
+    assert np.array_equal(read_n5(Path("in.n5"), "out"), probabilities(flat, PLANE))
+    ilastik(flat, "--output_filename_format=back", "--output_format=numpy", "in.n5/exported_data")
+    assert np.array_equal(np.load("back.npy"), probabilities(flat, PLANE))
 
 
 @pytest.mark.parametrize("pixels", [PLANE, STACK], ids=["plane", "stack"])
@@ -435,24 +482,6 @@ def test_another_dataset_may_be_written_into_the_file_of_an_image(flat, read):
     ilastik(flat, "--output_filename_format=in", "--output_internal_path=data2", read)
     assert np.array_equal(exported(Path("in.h5"), "data"), PLANE)
     assert np.array_equal(exported(Path("in.h5"), "data2"), probabilities(flat, PLANE))
-
-
-def test_what_a_killed_run_left_is_removed(flat, tmp_path):
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    host = socket.gethostname()
-    dead, other, alive = (
-        Path(f".{name}.{where}.{pid}.scratch")
-        for name, where, pid in (
-            ("image_Probabilities.h5", host, done.pid),
-            ("image_Probabilities.h5", f"{host}2", done.pid),
-            ("image_Probabilities.h5", host, os.getppid()),
-        )
-    )
-    for path in (dead, other, alive):
-        path.touch()
-    ilastik(flat, "image.npy")
-    assert {p.name for p in tmp_path.glob(".*")} == {other.name, alive.name}
 
 
 def test_results_with_other_names_inside_the_file_are_kept(flat, tmp_path):
@@ -654,10 +683,43 @@ def test_a_run_that_fails_leaves_nothing_behind(flat, tmp_path, capsys, monkeypa
 
 
 def test_images_after_one_that_fails_are_not_predicted(flat):
+    np.save("bad.npy", np.full(PLANE.shape, np.nan, np.float32))
     np.save("good.npy", PLANE)
-    ilastik(flat, "image.npy", "absent.npy", "good.npy", code=1)
+    ilastik(flat, "image.npy", "bad.npy", "good.npy", code=1)
     assert Path("image_Probabilities.h5").exists()
     assert not Path("good_Probabilities.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["image.npy", "absent.npy"], "absent.npy does not exist"),
+        (["--input_axes=zyx", "stack.npy"], "has 1 channel(s) in 3D"),
+        (["image.npy", "--output_axis_order=yx"], "leave c out"),
+        (["image.npy", "--output_format=png"], "png holds"),
+        (["image.npy", "--output_format=multi-scale OME-Zarr", "--output_filename_format=there"], "exists already"),
+        (["image.npy", "--output_format=n5", "--output_filename_format=there"], "holds other things"),
+        (["image.npy", "--output_format=n5", "--output_filename_format=file"], "is a file"),
+        (["image.npy", "--output_format=numpy", "--output_filename_format=there"], "is a folder"),
+        (["image.npy", "--output_filename_format=file"], "no HDF5 file"),
+        (["image.npy", "--output_filename_format=nest", "--output_internal_path=a/b/c"], "nest.h5/a is an array"),
+        (["image.npy", "--output_filename_format=nest", "--output_internal_path=g"], "nest.h5/g holds other things"),
+        (["image.npy", "--output_filename_format=image.npy/x"], "no folder that may be written to"),
+        (["image.npy", "--variable_importance_path=there.n5"], "is a folder"),
+        (["image.npy", "--tree_count=20000"], "20000"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_training(flat, capsys, monkeypatch, flags, words):
+    monkeypatch.setattr(headless_results, "trained_stages", lambda *_, **__: pytest.fail("trained"))
+    np.save("stack.npy", STACK)
+    for name in ("there.zarr", "there.n5/exported_data", "there.npy"):
+        (Path(name) / "other").mkdir(parents=True)
+    for name in ("file.h5", "file.n5"):
+        Path(name).write_text("words")
+    with h5py.File("nest.h5", "w") as file:
+        file["a"], file["g/b"] = 1, 2
+    ilastik(flat, "--retrain", *flags, code=1)
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -695,6 +757,10 @@ def test_boxes_cover_an_array_once(axes, shape, whole_axes, monkeypatch):
         (["--cutout_subregion=5"], "--cutout_subregion"),
         (["--raw_data", "image.npy", "--", "image.npy"], "--raw_data"),
         (["--prediction_mask", "a.npy", "b.npy", "--raw_data", "image.npy"], "mask"),
+        (["--tree_count=0"], "--tree_count 0"),
+        (["--label_proportion=1.5"], "--label_proportion 1.5"),
+        (["--readonly", "image.npy"], "neither yes nor no"),
+        (["", "image.npy"], "is empty"),
     ],
 )  # fmt: skip
 def test_flags_that_are_not_taken_are_told_by_name(flat, capsys, flags, words):
@@ -710,12 +776,75 @@ def test_without_headless_or_project(flat, capsys):
     assert left.value.code == 2
 
 
-@pytest.mark.parametrize("readonly", [["--readonly"], ["--readonly=1"], ["--readonly=0"], []])
+@pytest.mark.parametrize(
+    "readonly", [["--readonly"], ["--readonly=1"], ["--readonly=0"], ["--readonly", "True"], ["--readonly", "1"], []]
+)
 def test_flags_that_change_nothing(flat, readonly):
     before = flat.read_bytes()
     ilastik(flat, *readonly, "--clean_paths", "--process_name=a", "image.npy")
     assert Path("image_Probabilities.h5").exists()
     assert flat.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("--readonly READONLY --project=p.ilp image.npy", "image_Probabilities.h5"),
+        (
+            "image.npy --export_source='simple segmentation' --output_format='tif' --project p.ilp",
+            "image_Simple Segmentation.tif",
+        ),
+        (
+            "--project=p.ilp --raw-data image.npy b.npy --output-format numpy --output_filename_format={nickname}_p.numpy",
+            "b_p.npy",
+        ),
+        (
+            "--project=./p.ilp --stack_along='z' --output_filename_format=./out/{nickname}.b.tiff 'imag*.npy'",
+            "out/image.b.h5",
+        ),
+        (
+            "--project=p.ilp '--export_source=\"Simple Segmentation\"' '--raw_data=\"image.npy\"'",
+            "image_Simple Segmentation.h5",
+        ),
+        ("--project=~/p.ilp --raw_data=~/image.npy --output_filename_format=~/sub/x", "sub/x.h5"),
+        (
+            "--project=p.ilp 'my images/a b.npy' --output_filename_format='{dataset_dir}/{nickname} p'",
+            "my images/a b p.h5",
+        ),
+        ("--sys_tmp_dir=/tmp --clean_paths --debug --project=p.ilp image.npy", "image_Probabilities.h5"),
+        (
+            "--project=p.ilp --output_format=tiff --export_dtype uint16 --pipeline_result_drange='[0.0, 1.0]' "
+            "--export_drange='[0, 65535]' image.npy",
+            "image_Probabilities.tiff",
+        ),
+        (
+            "--project=p.ilp --output_axis_order=cyx --output_format='tiff sequence' --logfile ./log.txt "
+            "--output_filename_format=./{nickname}_{result_type}_{slice_index}.tiff image.npy",
+            "image_Probabilities_1.tiff",
+        ),
+        (
+            "--cutout_subregion='[(0, 0, 0), (10, 20, 100)]' --preconvert_stacks --output_internal_path /volume/predictions "
+            "--project=p.ilp --output_axis_order=txyzc --output_format=hdf5 --output_filename_format=g.h5 image.npy",
+            "g.h5",
+        ),
+    ],
+)
+def test_lines_as_scripts_have_them(flat, tmp_path, line, written):
+    np.save("b.npy", PLANE)
+    Path("my images").mkdir()
+    np.save("my images/a b.npy", PLANE)
+    with pytest.raises(SystemExit) as left:
+        command.main(["--headless", *(a for a in shlex.split(line) if a != "--debug")])
+    assert left.value.code == 0
+    assert (tmp_path / written).is_file()
+    for handler in command.log.handlers[1:]:
+        command.log.removeHandler(handler)
+        handler.close()
+
+
+def test_a_log_file_that_cannot_be_written_is_told(flat, capsys):
+    ilastik(flat, "--logfile=nowhere/log.txt", "image.npy", code=1)
+    assert "nowhere/log.txt cannot be written: no such file or directory" in capsys.readouterr().err
 
 
 def test_output_and_messages_go_to_files(flat, monkeypatch):
@@ -801,6 +930,18 @@ def test_a_project_without_a_forest_is_trained_for_the_run(tmp_path, capsys):
     assert project.read_bytes() == before
 
 
+@pytest.mark.parametrize("told", ["", OLD, None])
+def test_images_at_hand_tell_how_an_old_project_computed(tmp_path, monkeypatch, told):
+    chosen, forests = {IDS[4]: (1.0,)}, random_forests(0, (8, 7), 2, 2)
+    project = project_of(tmp_path, PLANE, version="1.2.2", chosen=chosen, forests=forests)
+    seen = []
+    monkeypatch.setattr(headless_results, "tell_dialect", lambda _, examples: seen.extend(examples) or told)
+    ilastik(project, "image.npy")
+    model = classifier_of(open_ilp(project), dialect=OLD if told is None else told)
+    assert np.array_equal(exported("image_Probabilities.h5"), np.moveaxis(model.predict_array(PLANE), 0, -1))
+    assert [len(labels) for _, labels in seen] == [(LABELS > 0).sum()]
+
+
 def test_a_project_without_labels_cannot_be_trained(tmp_path, capsys):
     project = project_of(tmp_path, PLANE, forests=None, blocks=())
     ilastik(project, "image.npy", code=1)
@@ -814,7 +955,8 @@ def test_retraining_and_its_settings(flat):
     shares = [line.split("\t") for line in Path("shares.txt").read_text().splitlines()]
     assert len(shares) == 4
     assert sum(float(share) for _, share in shares) == pytest.approx(1, abs=1e-3)
-    stages = headless_results.trained_stages(open_ilp(flat), headless_results.Training(trees=20))
+    lessons = headless_results.lessons_of(open_ilp(flat), headless_results.Training(trees=20))
+    stages = headless_results.trained_stages(lessons)
     assert len(stages[0].classifier.estimator.arrays()["leaves"]) == 20
 
 
@@ -871,9 +1013,7 @@ def test_a_project_without_pixel_classification_is_told(test_data, capsys):
 def test_the_values_of_a_result_are_of_its_region(flat):
     project = open_ilp(flat)
     given = headless_inputs.open_input(project, "image.npy")
-    result = headless_results.result_of(
-        project, "Probabilities", headless_results.stored_stages(project, given.image), given
-    )
+    result = headless_results.result_of(project, "Probabilities", headless_results.stored_stages(project), given)
     assert np.array_equal(np.moveaxis(result.values(whole(PLANE.shape)), 0, -1), probabilities(flat, PLANE))
     with pytest.raises(InputError, match="no file matches"):
         headless_inputs.open_input(project, "absent_*.tif")

@@ -5,28 +5,38 @@ import ast
 import configparser
 import logging
 import os
+import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from brushwork.cli.main import INTERRUPTED, app
+from brushwork._version import __version__
+from brushwork.cli.main import INTERRUPTED, Ended, app, end_when_told
 from brushwork.errors import InputError
 
 if TYPE_CHECKING:
-    from brushwork.interchange.headless import Export, Held
+    from brushwork.image import Image
+    from brushwork.interchange.headless import Export, Plan
     from brushwork.interchange.headless_inputs import Reading
-    from brushwork.interchange.headless_results import Stage
+    from brushwork.interchange.headless_results import Lessons, Stage
     from brushwork.interchange.ilp import IlpProject
+
+    StagesFor = Callable[[Image], tuple[Stage, ...]]
 
 log = logging.getLogger("brushwork.ilastik")
 log.addHandler(logging.NullHandler())  # without one, errors would be shown twice
+QUOTED = re.compile(
+    r"""(--[\w-]+=|)(["'])(.*)\2""", re.DOTALL
+)  # as a list of arguments for a shell that is not there has them
+YES_OR_NO = ("1", "0", "true", "false", "yes", "no", "y", "n", "t", "f", "on", "off", "readonly")
 LEAST_RAM_MB = 500
 OWN_RAM_MB = 300  # the program itself, and what is being written
 NO_NETWORKS = "it is for neural networks, which are not run here"
@@ -69,6 +79,7 @@ def ilastik(context: typer.Context) -> None:
 
 def run() -> None:
     """Entry point of brushwork-ilastik."""
+    end_when_told()
     main([a for a in sys.argv[1:] if a != "--debug"])
 
 
@@ -80,6 +91,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
         _leave(f"{error} (brushwork ilastik --help)", 2)
     except KeyboardInterrupt:
         _leave("interrupted; nothing that looks complete is left", INTERRUPTED)
+    except Ended as error:
+        _leave(f"{error}; nothing that looks complete is left", error.code)
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -135,8 +148,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add("headless", "Needed: there is no window here.", action="store_true")
     add("project", "The ilastik project, NAME.ilp.")
-    add("readonly", "Accepted; projects are never changed here.", action="store_true")
+    add("readonly", "Accepted; projects are never changed here.", nargs="?", const="true", default="true")
     add("clean_paths", "Accepted without effect.", action="store_true")
+    add("sys_tmp_dir", argparse.SUPPRESS)
     add("redirect_output", "A file that gets what would be printed.", metavar="FILE")
     add("logfile", "A file that gets messages, with their time.", metavar="FILE")
     add("process_name", "A name that comes first in messages of the log file.", metavar="NAME")
@@ -183,9 +197,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _unquoted(argument: str) -> str:
+    found = QUOTED.fullmatch(argument)
+    return found[1] + found[3] if found else argument
+
+
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    plain = ["--readonly" if a.startswith("--readonly=") else a for a in arguments]
-    given = _parser().parse_intermixed_args(plain)
+    given = _parser().parse_intermixed_args([_unquoted(a) for a in arguments])
     for name, reason in REFUSED.items():
         if getattr(given, name) is not None:
             raise _Usage(f"--{name} is a flag of ilastik that brushwork does not take: {reason}")
@@ -197,6 +215,16 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         )
     if given.project is None:
         raise _Usage("--project=NAME.ilp is needed")
+    if given.readonly.lower() not in YES_OR_NO:
+        raise _Usage(
+            f"--readonly {given.readonly!r} is neither yes nor no; put images before --readonly or behind --raw_data"
+        )
+    if given.tree_count is not None and given.tree_count < 1:
+        raise _Usage(f"--tree_count {given.tree_count} was given; a forest has 1 tree or more")
+    if given.label_proportion is not None and not 0 < given.label_proportion <= 1:
+        raise _Usage(f"--label_proportion {given.label_proportion:g} was given; it is above 0 and at most 1")
+    if "" in (*(given.raw_data or given.images), *(given.prediction_mask or ())):
+        raise _Usage("one of the names of images is empty; perhaps a variable of the script is")
     if given.images and (given.raw_data or given.prediction_mask):
         raise _Usage("images were given with and without --raw_data; put all of them behind --raw_data")
     if given.export_drange and not given.pipeline_result_drange:
@@ -280,33 +308,118 @@ def _resources(configfile: str | None) -> tuple[int | None, int | None]:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """project, read : what this command reads, its project apart. taken : its images by where their results are."""
+class _Job:
+    """What is asked for. inputs : (image, mask)."""
 
-    project: "Held"
-    read: "Held"
-    taken: dict[tuple[Path, str], str] = field(default_factory=dict)
+    project: "IlpProject"
+    export: "Export"
+    reading: "Reading"
+    inputs: tuple[tuple[str, str | None], ...]
+
+    @property
+    def needs_stages(self) -> bool:
+        """Whether classifiers have a part in the results."""
+        return bool(self.inputs) and not (
+            self.export.source.startswith("Labels") or self.export.source == "Input Stage 1"
+        )
+
+    def plan(self, raw: str, mask: str | None, stages_for: "StagesFor") -> "Plan":
+        from brushwork.interchange.headless import plan_of
+        from brushwork.interchange.headless_inputs import open_input
+        from brushwork.interchange.headless_results import result_of
+
+        given = open_input(self.project, raw, mask, self.reading)
+        stages = stages_for(given.image) if self.needs_stages else ()
+        return plan_of(given, result_of(self.project, self.export.source, stages, given), self.export)
+
+    def check(self, stages_for: "StagesFor", shares: Path | None) -> None:
+        """Raise InputError for all that can be refused before anything is computed. shares : a file that is written as well."""
+        from brushwork.interchange.headless import check_place, held, refuse_replacing
+        from brushwork.interchange.headless_inputs import files_of
+
+        project = held([str(self.project.path)])
+        read = held(file for pair in self.inputs for uri in pair if uri for file in files_of(uri))
+        if shares is not None:
+            if shares.is_dir():
+                raise InputError(f"{shares} is a folder; --variable_importance_path names a file")
+            for kept in (project, read):
+                refuse_replacing([shares], kept)
+        taken: dict[tuple[Path, str], str] = {}
+        for raw, mask in self.inputs:
+            plan = self.plan(raw, mask, stages_for)
+            place = (plan.path, plan.inner)
+            if place in taken:
+                raise InputError(
+                    f"{taken[place]} and {raw} would both be written to {plan.path}; give --output_filename_format with "
+                    "{nickname}, and mind that ilastik's names end at their last dot"
+                )
+            taken[place] = raw
+            refuse_replacing(plan.targets, project)
+            refuse_replacing(plan.targets, read, plan.inner if plan.format.extension == "h5" else "")
+            check_place(plan)
 
 
 def _work(given: argparse.Namespace) -> None:
-    from brushwork._version import __version__
-
     if given.version:
         print(f"brushwork {__version__}")
         return
+    _send_messages(given)
+    from brushwork.cli.console import before_computing, progress
+    from brushwork.interchange.headless import run
+    from brushwork.interchange.headless_results import checked_for, stored_for, stored_stages
+    from brushwork.io.sources import PIECES
+
+    threads, memory = _resources(given.configfile)
+    if memory is not None:
+        PIECES.max_bytes = memory // 4
+        memory -= memory // 4
+    job = _job(given)
+    shares = Path(given.variable_importance_path) if given.variable_importance_path else None
+    lessons = _lessons(given, job)
+    stages_for: StagesFor
+    if lessons is None:
+        stages_for = partial(stored_for, job.project, stored_stages(job.project)) if job.needs_stages else lambda _: ()
+    else:
+        stages_for = partial(checked_for, job.project, lessons.stages)
+    job.check(stages_for, shares)
+    if given.print_labels_by_slice:
+        _print_labels(job.project, given.label_search_value)
+    before_computing()
+    if lessons is not None:
+        stages = _trained(lessons, threads)
+        stages_for = partial(checked_for, job.project, stages)
+        if shares is not None:
+            _write_importances(shares, stages[-1])
+    if not job.inputs:
+        _tell("No image was given: nothing to predict.")
+    for raw, mask in job.inputs:
+        plan = job.plan(raw, mask, stages_for)
+        _tell(f"Exporting to {plan.path / plan.inner if plan.inner else plan.path}")
+        with progress(Path(raw).name) as show:
+            run(plan, threads=threads, memory=memory, progress=show)
+
+
+def _send_messages(given: argparse.Namespace) -> None:
+    """To the files that are asked for, until the process ends."""
+    from brushwork.io.aside import told
+
     if given.redirect_output:
-        sys.stdout = sys.stderr = open(given.redirect_output, "a")  # noqa: SIM115  until the process ends
+        with told(Path(given.redirect_output)):
+            sys.stdout = sys.stderr = open(given.redirect_output, "a")  # noqa: SIM115
     if given.logfile:
-        handler = logging.FileHandler(given.logfile)
+        with told(Path(given.logfile)):
+            handler = logging.FileHandler(given.logfile)
         handler.setFormatter(logging.Formatter(f"%(asctime)s {given.process_name or ''} %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
-    from brushwork.interchange.headless import format_of, held, refuse_replacing, stored_export
-    from brushwork.interchange.headless_inputs import Reading, files_of
+
+
+def _job(given: argparse.Namespace) -> _Job:
+    from brushwork.interchange.headless import format_of, stored_export
+    from brushwork.interchange.headless_inputs import Reading
     from brushwork.interchange.headless_results import source_named
     from brushwork.interchange.ilp import open_ilp
 
-    resources = _resources(given.configfile)
     path = Path(given.project).expanduser()
     project = open_ilp(path)
     project.stage()
@@ -314,75 +427,31 @@ def _work(given: argparse.Namespace) -> None:
     format_of(export)
     export = replace(export, source=source_named(project, export.source))
     reading = Reading(_input_axes(given.input_axes), given.ignore_training_axistags, given.stack_along)
-    masks = given.prediction_mask or ()
-    read = held(file for uri in (*given.raw_data, *masks) for file in files_of(uri))
-    places = _Places(held([str(path)]), read)
-    if given.variable_importance_path:
-        for kept in (places.project, places.read):
-            refuse_replacing([Path(given.variable_importance_path)], kept)
-    if given.print_labels_by_slice:
-        _print_labels(project, given.label_search_value)
-    stages = _new_stages(given, project, resources[0])
-    if given.variable_importance_path:
-        _write_importances(Path(given.variable_importance_path), stages)
-    if not given.raw_data:
-        _tell("No image was given: nothing to predict.")
-    for raw, mask in zip_longest(given.raw_data, masks):
-        _predict(project, raw, mask, reading, stages, export, places, resources)
+    return _Job(project, export, reading, tuple(zip_longest(given.raw_data, given.prediction_mask or ())))
 
 
-def _new_stages(given: argparse.Namespace, project: "IlpProject", threads: int | None) -> "tuple[Stage, ...] | None":
-    """Newly trained classifiers, where they are asked for or the project has none."""
-    from brushwork.cli.console import before_computing
-    from brushwork.interchange.headless_results import Training, has_classifiers, trained_stages
+def _lessons(given: argparse.Namespace, job: _Job) -> "Lessons | None":
+    """What new classifiers are trained with, where they are asked for or the project has none."""
+    from brushwork.interchange.headless_results import Training, has_classifiers, lessons_of
 
-    before_computing()
     asked = given.retrain or given.tree_count or given.label_proportion or given.variable_importance_path
-    if not asked and (has_classifiers(project) or not given.raw_data):
+    if not asked and (has_classifiers(job.project) or not job.needs_stages):
         return None
     if not asked:
-        reasons = "; ".join(stage.classifier.problem for stage in project.stages if stage.classifier.problem)
+        reasons = "; ".join(stage.classifier.problem for stage in job.project.stages if stage.classifier.problem)
         _tell(f"The project has no classifier that can be used; a new one is trained for this run. {reasons}".rstrip())
+    return lessons_of(job.project, Training(given.tree_count, given.label_proportion))
+
+
+def _trained(lessons: "Lessons", threads: int | None) -> "tuple[Stage, ...]":
+    from brushwork.interchange.headless_results import trained_stages
+
     began = time.perf_counter()
-    stages = trained_stages(project, Training(given.tree_count, given.label_proportion), threads=threads)
+    stages = trained_stages(lessons, threads=threads)
     _tell(
         f"Trained on the project's labels in {time.perf_counter() - began:.1f} s; the project itself is left as it is."
     )
     return stages
-
-
-def _predict(
-    project: "IlpProject",
-    raw: str,
-    mask: str | None,
-    reading: "Reading",
-    stages: "tuple[Stage, ...] | None",
-    export: "Export",
-    places: _Places,
-    resources: tuple[int | None, int | None],
-) -> None:
-    """stages : None for those of the project."""
-    from brushwork.cli.console import progress
-    from brushwork.interchange.headless import plan_of, refuse_replacing, run
-    from brushwork.interchange.headless_inputs import open_input
-    from brushwork.interchange.headless_results import result_of, stored_stages
-
-    given = open_input(project, raw, mask, reading)
-    needs_none = export.source.startswith("Labels") or export.source == "Input Stage 1"
-    mine = () if needs_none else stages or stored_stages(project, given.image)
-    plan = plan_of(given, result_of(project, export.source, mine, given), export)
-    place = (plan.path, plan.inner)
-    if place in places.taken:
-        raise InputError(
-            f"{places.taken[place]} and {raw} would both be written to {plan.path}; give --output_filename_format with "
-            "{nickname}, and mind that ilastik's names end at their last dot"
-        )
-    places.taken[place] = raw
-    refuse_replacing(plan.targets, places.project)
-    refuse_replacing(plan.targets, places.read, plan.inner if plan.format.extension == "h5" else "")
-    _tell(f"Exporting to {plan.path / plan.inner if plan.inner else plan.path}")
-    with progress(Path(raw).name) as show:
-        run(plan, threads=resources[0], memory=resources[1], progress=show)
 
 
 def _print_labels(project: "IlpProject", value: int) -> None:
@@ -402,9 +471,9 @@ def _print_labels(project: "IlpProject", value: int) -> None:
     _tell(f"Total labels for project: {total}")
 
 
-def _write_importances(path: Path, stages: "tuple[Stage, ...] | None") -> None:
+def _write_importances(path: Path, stage: "Stage") -> None:
     from brushwork.io.aside import written_aside
 
-    shares = stages[-1].classifier.importances() if stages else {}
+    lines = (f"{name}\t{share:.6f}\n" for name, share in stage.trained.importances().items())
     with written_aside(path, overwrite=True) as aside:
-        aside.write_text("".join(f"{name}\t{share:.6f}\n" for name, share in shares.items()))
+        aside.write_text("".join(lines))

@@ -2,7 +2,9 @@
 
 import atexit
 import gc
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,6 +23,39 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # what shells report after Ctrl-C
 SEVERAL = ("--labels",)  # options that take all values up to the next option
+
+
+class Ended(BaseException):
+    """The process was told to end, as schedulers and closing terminals do. code : what shells report for that."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number, self.code = number, 128 + number
+
+
+def end_when_told() -> None:
+    """Let SIGTERM and SIGHUP raise Ended where they would kill, so that what lies aside is removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+            sys.unraisablehook = _raise_later
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+    raise Ended(number)
+
+
+def _raise_later(dropped: "sys.UnraisableHookArgs") -> None:
+    """Raise Ended once more where it was dropped because it came in the middle of a destructor."""
+    error = dropped.exc_value
+    if not isinstance(error, Ended):
+        sys.__unraisablehook__(dropped)
+        return
+    number = error.number
+    signal.signal(signal.SIGALRM, lambda *_: _end(number, None))
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
 
 
 def repeated(arguments: list[str]) -> list[str]:
@@ -47,16 +82,19 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors; may stand anywhere.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    # A window has nothing aside for long, and an exception would not end it.
+    if context.invoked_subcommand != "open":
+        end_when_told()
 
 
 def run() -> None:
-    """Entry point. Exits 2 for bad input, 1 for a failed run, 130 after Ctrl-C; shows a traceback only with --debug."""
+    """Entry point. Exits 2 for bad input, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM; --debug shows a traceback."""
     # Imports make some 100,000 objects that stay. Looking through them for garbage again and again costs 0.1 s at the
     # start and 0.25 s at the end.
     gc.set_threshold(100_000)
@@ -76,6 +114,8 @@ def run() -> None:
         code = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Ended as error:
+        _leave(f"{error}; nothing that looks complete is left, and the same command continues", error.code)
     except Exception as error:
         if debug:
             raise

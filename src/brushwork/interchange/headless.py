@@ -7,13 +7,10 @@ raw data, mask -> Input    project -> Stage (one, or two in Autocontext)    sett
                         a scratch file, cut, rescaled and in the order of the output -> headless_formats.py
 """
 
-import glob
 import os
 import re
-import socket
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from brushwork.blocks import Region, grid, run_over
+from brushwork.blocks import Region, grid, run_over, thread_count
 from brushwork.errors import InputError, unknown
 from brushwork.image import AXES
 from brushwork.interchange.guarded_hdf5 import array, guarded, subgroup, text
@@ -31,12 +28,12 @@ from brushwork.interchange.headless_formats import SLICE_INDEX, Format, Volume, 
 from brushwork.interchange.headless_inputs import Input
 from brushwork.interchange.headless_results import Range, Result
 from brushwork.interchange.ilp import WANTED
-from brushwork.io import hdf5
-from brushwork.io.aside import remove, told
-from brushwork.io.locks import is_alive
+from brushwork.io import hdf5, n5
+from brushwork.io.aside import partial_name, remove, told
 from brushwork.io.places import file_of, is_remote
 from brushwork.io.sources import Mapped
-from brushwork.jobs import EDGES, Progress, Settings, block_edge
+from brushwork.io.stored import is_n5
+from brushwork.jobs import DEFAULT_MEMORY, EDGES, Progress, Settings, block_bytes
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 PADDING = re.compile(r"\d{0,2}d?")
@@ -212,7 +209,15 @@ class Plan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.spans[a][1] - self.spans[a][0] for a in self.axes)
+        return self.shape_of(self.axes)
+
+    @property
+    def stored_axes(self) -> str:
+        """As the scratch file has them."""
+        return "".join(a for a in self.format.order or self.axes if a in self.axes)
+
+    def shape_of(self, axes: str) -> tuple[int, ...]:
+        return tuple(self.spans[a][1] - self.spans[a][0] for a in axes)
 
     @property
     def format(self) -> Format:
@@ -260,12 +265,23 @@ def plan_of(given: Input, result: Result, export: Export) -> Plan:
     return plan
 
 
+def check_place(plan: Plan) -> None:
+    """Raises InputError where the result cannot be put where it is to go."""
+    for target in plan.targets if plan.format.is_sequence else (plan.path,):
+        plan.format.check_place(target, plan.inner)
+    folder = next(f for f in plan.path.absolute().parents if f.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{plan.path} cannot be written: {folder} is no folder that may be written to; choose another one"
+        )
+
+
 def held(read: Iterable[str]) -> Held:
     """What is read, files or paths inside them, by the files and folders that hold it."""
     found: dict[tuple[int, int], list[str]] = {}
     for uri in read:
         if not is_remote(uri):
-            file = file_of(uri).resolve()
+            file = (n5.dataset_folder(Path(uri)) if is_n5(Path(uri)) else file_of(uri)).resolve()
             for path in (file, *file.parents):
                 found.setdefault(_identity(path), []).append(uri)
     return found
@@ -314,15 +330,16 @@ def _is_beside(uri: str, inner: str) -> bool:
 def run(
     plan: Plan, *, threads: int | None = None, memory: int | None = None, progress: Progress | None = None
 ) -> tuple[Path, ...]:
-    """Compute a result and write it; returns its files. threads, memory : see jobs.Settings."""
+    """Compute a result and write it; returns its files. threads, memory : see jobs.Settings; fewer threads where it is scarce."""
     with told(plan.path):
         plan.path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = _scratch(plan.path)
+    scratch = partial_name(plan.path.with_name(SLICE_INDEX.sub("", plan.path.name) + ".pixels"))
     try:
         with told(plan.path):
             _take_room(scratch, int(np.prod(plan.shape)) * plan.dtype.itemsize)
         done, total = 0, int(np.prod([b - a for axis, (a, b) in plan.spans.items() if axis != "c"]))
-        for region, values in run_over(partial(_values, plan), _regions(plan, threads, memory), threads=threads):
+        edge, threads = _block(plan, threads, memory or DEFAULT_MEMORY)
+        for region, values in run_over(partial(_values, plan), _regions(plan, edge), threads=threads):
             _keep(plan, scratch, region, values)
             done += region.size
             if progress is not None:
@@ -332,10 +349,24 @@ def run(
         remove(scratch)
 
 
-def _regions(plan: Plan, threads: int | None, memory: int | None) -> Iterator[Region]:
-    image, settings = plan.given.image, Settings(plan.result.output, threads=threads, memory=memory)
-    edge = block_edge(plan.result.classifier, image, settings) if plan.result.classifier else EDGES[len(image.shape)][1]
-    start, stop = (tuple(plan.spans[a][i] for a in image.spatial_axes) for i in (0, 1))
+def _block(plan: Plan, threads: int | None, memory: int) -> tuple[int, int]:
+    """Edge of blocks, and threads: all of them where the smallest blocks allow it."""
+    image, model = plan.given.image, plan.result.classifier
+    edges, wanted = EDGES[len(image.shape)], thread_count(threads)
+    if model is None:
+        return edges[1], wanted
+
+    def held(edge: int) -> int:
+        """Bytes of a thread: a block at work, one that waits to be kept, and one that is being kept."""
+        made = int(np.prod([min(edge, n) for n in image.shape])) * plan.result.n_channels * plan.result.dtype.itemsize
+        return block_bytes(model, model.seen(image), edge, Settings(plan.result.output)) + 2 * made
+
+    edge = next((e for e in edges if wanted * held(e) <= memory), edges[-1])
+    return edge, max(1, min(wanted, memory // held(edge)))
+
+
+def _regions(plan: Plan, edge: int) -> Iterator[Region]:
+    start, stop = (tuple(plan.spans[a][i] for a in plan.given.image.spatial_axes) for i in (0, 1))
     for t in range(*plan.spans["t"]):
         yield from grid(Region(start, stop, t), (edge,) * len(start))
 
@@ -343,16 +374,6 @@ def _regions(plan: Plan, threads: int | None, memory: int | None) -> Iterator[Re
 def _values(plan: Plan, region: Region) -> NDArray[Any]:
     values = plan.result.values(region)[slice(*plan.spans["c"])]
     return converted(values, plan.export.rescale, plan.dtype)
-
-
-def _scratch(target: Path) -> Path:
-    """A name beside `target` that says host and process; what processes that were killed left for `target` is removed."""
-    name = f".{SLICE_INDEX.sub('', target.name)}.{socket.gethostname()}."
-    for left in target.parent.glob(f"{glob.escape(name)}*.scratch"):
-        with suppress(ValueError):
-            if not is_alive(int(left.name.removeprefix(name).removesuffix(".scratch"))):
-                remove(left)
-    return target.with_name(f"{name}{os.getpid()}.scratch")
 
 
 def _take_room(path: Path, size: int) -> None:
@@ -372,12 +393,13 @@ def _keep(plan: Plan, scratch: Path, region: Region, values: NDArray[Any]) -> No
     where = {a: slice(here[a][0] - plan.spans[a][0], here[a][1] - plan.spans[a][0]) for a in here}
     lengths = {"c": len(values), **dict(zip(spatial, values.shape[1:]))}
     order = "c" + spatial
-    kept = [a for a in plan.axes if a in order]
+    axes = plan.stored_axes
+    kept = [a for a in axes if a in order]
     dropped = [a for a in order if a not in kept]
-    part = values.transpose([order.index(a) for a in (*kept, *dropped)]).reshape([lengths.get(a, 1) for a in plan.axes])
+    part = values.transpose([order.index(a) for a in (*kept, *dropped)]).reshape([lengths.get(a, 1) for a in axes])
     # Mapped for this block only: pages that stay mapped count as memory of this process.
-    mapped = np.memmap(scratch, plan.dtype, "r+", 0, plan.shape)
-    mapped[tuple(where.get(a, slice(None)) for a in plan.axes)] = part
+    mapped = np.memmap(scratch, plan.dtype, "r+", 0, plan.shape_of(axes))
+    mapped[tuple(where.get(a, slice(None)) for a in axes)] = part
 
 
 def _volume(plan: Plan, scratch: Path) -> Volume:
@@ -385,8 +407,8 @@ def _volume(plan: Plan, scratch: Path) -> Volume:
     sizes = dict(zip(image.spatial_axes, image.pixel_size)) if image.pixel_size else {}
     drange = plan.export.rescale[1] if plan.export.rescale else plan.result.drange
     return Volume(
-        Mapped(scratch, plan.dtype, plan.shape, 0),
-        plan.axes,
+        Mapped(scratch, plan.dtype, plan.shape_of(plan.stored_axes), 0),
+        plan.stored_axes,
         {a: first for a, (first, _) in plan.spans.items()},
         {a: s for a, s in sizes.items() if a in plan.axes},
         plan.result.is_classes,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from brushwork.errors import InputError, unknown
 from brushwork.image import AXES
 from brushwork.interchange.ilp_writer import axistags
-from brushwork.io.aside import PatientFile, discard, write_error, written_aside
+from brushwork.io.aside import PatientFile, partial_name, remove, replace, told, write_error, written_aside
 from brushwork.io.sources import Mapped
 from brushwork.io.wrong import first_line
 
-SLAB_BYTES = 64 << 20
+SLAB_BYTES = 32 << 20
 HDF5_CHUNK_BYTES, ZARR_CHUNK_BYTES = 300_000, 1_024_000
 PAGE_AXES = "tzcyx"
 SLICE_INDEX = re.compile(r"\{slice_index(?::(\d{0,2}d?))?\}")
+
+
+Spans = Mapping[str, tuple[int, int]]  # (first, stop) by axis letter
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +55,12 @@ class Volume:
     def dtype(self) -> np.dtype:
         return self.pixels.dtype
 
-    def length(self, axis: str) -> int:
-        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+    def length(self, axis: str, spans: Mapping[str, tuple[int, int]] = {}) -> int:
+        """Pixels along an axis, between (first, stop) of `spans` where it has them."""
+        first, stop = spans.get(axis, (0, self.shape[self.axes.index(axis)] if axis in self.axes else 1))
+        return stop - first
 
-    def part(self, spans: Mapping[str, tuple[int, int]], order: str) -> NDArray[Any]:
+    def part(self, spans: Spans, order: str) -> NDArray[Any]:
         """Pixels between (first, stop) of the axes in `spans`, all of the others, with axes in `order`.
 
         Axes that are not in `order` have length 1 there; those that are only in `order` get it.
@@ -69,19 +74,26 @@ class Volume:
         return pixels.reshape([lengths.get(a, 1) for a in order])
 
 
+Check = Callable[[str, tuple[int, ...], np.dtype], None]
+Save = Callable[[Volume, Spans, Path], None]
+
+
 @dataclass(frozen=True)
 class Format:
     """extension : of files, without the dot. has_inner : results lie inside the file, under a name of their own.
 
-    check(axes, shape, dtype) raises InputError where such an array cannot be written; write(volume, path, inner) returns the files.
-    is_sequence : one file per step along the first axis.
+    check(axes, shape, dtype) raises InputError where such an array cannot be written, check_place(path, inner) where it cannot be
+    put there; write(volume, path, inner) returns the files. is_sequence : one file per step along the first axis. order : in which
+    axes are written, "" where they are in any.
     """
 
     extension: str
-    check: Callable[[str, tuple[int, ...], np.dtype], None]
+    check: Check
     write: Callable[[Volume, Path, str], tuple[Path, ...]]
+    check_place: Callable[[Path, str], None]
     has_inner: bool = False
     is_sequence: bool = False
+    order: str = ""
 
 
 def format_named(name: str) -> Format:
@@ -121,6 +133,46 @@ def _anything(axes: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Every array can be written."""
 
 
+def _check_file(path: Path, inner: str) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, the result is a file; choose another name")
+
+
+def _check_hdf5(path: Path, inner: str) -> None:
+    import h5py
+
+    _check_file(path, inner)
+    if not path.exists():
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            above = [name.strip("/") for name in accumulate(inner.split("/")[:-1], "{}/{}".format)]
+            taken = next((name for name in above if isinstance(file.get(name), h5py.Dataset)), None)
+            there = file.get(inner)
+            is_full = isinstance(there, h5py.Group) and len(there) > 0
+    except OSError as error:
+        raise InputError(f"{path} is there and is no HDF5 file ({first_line(error)}); choose another name") from None
+    if is_full:
+        raise InputError(f"{path}/{inner} holds other things than one array; choose another --output_internal_path")
+    if taken is not None:
+        raise InputError(
+            f"{path}/{taken} is an array, so {inner} cannot lie in it; choose another --output_internal_path"
+        )
+
+
+def _check_n5(path: Path, inner: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, an N5 container is a folder; choose another name")
+    about = path / inner / "attributes.json"
+    if (path / inner).exists() and not (about.is_file() and '"dimensions"' in about.read_text()):
+        raise InputError(f"{path / inner} holds other things than one array; choose another --output_internal_path")
+
+
+def _check_ome_zarr(path: Path, inner: str) -> None:
+    if path.exists():
+        raise InputError(f"{path} exists already; ilastik replaces no OME-Zarr: remove it, or choose another name")
+
+
 def _write_hdf5(volume: Volume, path: Path, inner: str, *, compressed: bool) -> tuple[Path, ...]:
     """The dataset `inner`; others that the file has are kept."""
     import h5py
@@ -147,12 +199,9 @@ def _write_hdf5(volume: Volume, path: Path, inner: str, *, compressed: bool) -> 
 def _copy_others(path: Path, file: Any, inner: str) -> None:
     import h5py
 
-    try:
-        with h5py.File(path, "r") as old:
-            for name in old:
-                old.copy(name, file)
-    except OSError as error:
-        raise InputError(f"{path} is there and is no HDF5 file ({first_line(error)}); choose another name") from None
+    with h5py.File(path, "r") as old:
+        for name in old:
+            old.copy(name, file)
     if inner in file:
         del file[inner]
 
@@ -177,10 +226,15 @@ def _write_n5(volume: Volume, path: Path, inner: str, *, compressed: bool) -> tu
             (container / "attributes.json").write_text(json.dumps({"n5": "2.0.0"}))
             _fill_n5(volume, container / inner, path, compressed)
         return (path,)
-    with written_aside(path / f"{inner}.new") as aside:
-        _fill_n5(volume, aside, path, compressed)
-    discard(path / inner)
-    (path / f"{inner}.new").replace(path / inner)
+    target = path / inner
+    with told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = partial_name(target)
+        try:
+            _fill_n5(volume, aside, path, compressed)
+            replace(aside, target)
+        finally:
+            remove(aside)
     return (path,)
 
 
@@ -222,8 +276,6 @@ def _write_ome_zarr(volume: Volume, path: Path, inner: str, *, levels: bool) -> 
     """OME-Zarr 0.4 with the axes t, c, z, y, x; the levels s0, s1, ... where it has several."""
     import tensorstore as ts
 
-    if path.exists():
-        raise InputError(f"{path} exists already; ilastik replaces no OME-Zarr: remove it, or choose another name")
     shape = tuple(volume.length(a) for a in AXES)
     chunk = chunk_of(AXES, shape, volume.dtype.itemsize, ZARR_CHUNK_BYTES)
     factors: list[tuple[int, ...]] = [(1, 1, 1, 1, 1)]
@@ -306,27 +358,43 @@ def _check_picture(axes: str, shape: tuple[int, ...], dtype: np.dtype, *, kind: 
         )
 
 
-def _save_picture(pixels: NDArray[Any], aside: Path, kind: str) -> None:
-    """pixels : (rows, columns) or (rows, columns, channels)."""
-    n_channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    pixels = np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 and n_channels == 1 else pixels)
+def _save_picture(volume: Volume, spans: Spans, aside: Path, *, kind: str) -> None:
+    """What lies between `spans`."""
+    plane = _picture_axes(volume.axes, tuple(volume.length(a, spans) for a in volume.axes))
+    n_channels = volume.length("c", spans) if "c" in plane else 1
+    order = plane.replace("c", "") + "c" * (n_channels > 1)
     if kind in ("tif", "tiff"):
-        import tifffile
-
-        colour = n_channels == 3 and pixels.dtype.kind == "u"
+        colour = n_channels == 3 and volume.dtype.kind == "u"
         more = {"planarconfig": "contig"} if n_channels > 1 else {}
-        tifffile.imwrite(aside, pixels, photometric="rgb" if colour else "minisblack", metadata=None, **more)
+        _save_tiff(volume, spans, order, aside, photometric="rgb" if colour else "minisblack", metadata=None, **more)
         return
     from PIL import Image as Pillow
 
-    Pillow.fromarray(pixels).save(
+    Pillow.fromarray(np.ascontiguousarray(volume.part(spans, order))).save(
         aside, format=PILLOW[kind], **({"quality": 100, "subsampling": 0} if PILLOW[kind] == "JPEG" else {})
     )
 
 
-def _write_picture(volume: Volume, path: Path, inner: str, *, kind: str) -> tuple[Path, ...]:
+def _save_tiff(volume: Volume, spans: Spans, order: str, aside: Path, **tags: Any) -> None:
+    """What lies between `spans` with axes in `order`, uncompressed, a slab at a time."""
+    import tifffile
+
+    shape = tuple(volume.length(a, spans) for a in order)
+    big = math.prod(shape) * volume.dtype.itemsize > 3.9e9
+    tifffile.imwrite(aside, shape=shape, dtype=volume.dtype, bigtiff=big, **tags)
+    with tifffile.TiffFile(aside) as written:
+        first = written.pages[0].dataoffsets[0]
+    with aside.open("r+b") as file:
+        file.seek(first)
+        for box in boxes(shape, (1,) * (len(shape) - 1) + shape[-1:], volume.dtype.itemsize):
+            begin = {a: spans.get(a, (0, 0))[0] for a in order}
+            part = {a: (begin[a] + s.start, begin[a] + s.stop) for a, s in zip(order, box)}
+            file.write(np.ascontiguousarray(volume.part({**spans, **part}, order)).data)
+
+
+def _write_file(volume: Volume, path: Path, inner: str, *, save: Save) -> tuple[Path, ...]:
     with written_aside(path, overwrite=True) as aside:
-        _save_picture(volume.part({}, _picture_axes(volume.axes, volume.shape)), aside, kind)
+        save(volume, {}, aside)
     return (path,)
 
 
@@ -338,34 +406,12 @@ def _check_pages(axes: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"TIFF cannot hold {dtype} for other programs; write hdf5 or numpy, or choose --export_dtype")
 
 
-def _write_pages(volume: Volume, path: Path, inner: str, *, at: Mapping[str, tuple[int, int]] = {}) -> tuple[Path, ...]:
-    """OME-TIFF with a page for every y-x plane, in the order t, z, c. at : (first, stop) of axes that are not written whole."""
-    import tifffile
-
-    spans = {a: at.get(a, (0, volume.length(a))) for a in PAGE_AXES}
-    shape = tuple(b - a for a, b in spans.values())
+def _save_pages(volume: Volume, spans: Spans, aside: Path) -> None:
+    """What lies between `spans` as OME-TIFF with a page for every y-x plane, in the order t, z, c."""
     metadata: dict[str, Any] = {"axes": PAGE_AXES.upper()}
     for axis, size in volume.sizes.items():
         metadata |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": "µm"}
-
-    def pages() -> Iterator[NDArray[Any]]:
-        for first in product(*(range(*spans[a]) for a in "tzc")):
-            one = {a: (i, i + 1) for a, i in zip("tzc", first) if a in volume.axes}
-            yield np.ascontiguousarray(volume.part(one | {a: spans[a] for a in "yx"}, "yx"))
-
-    big = math.prod(shape) * volume.dtype.itemsize > 3.9e9
-    with written_aside(path, overwrite=True) as aside:
-        tifffile.imwrite(
-            aside,
-            pages(),
-            shape=shape,
-            dtype=volume.dtype,
-            ome=True,
-            bigtiff=big,
-            photometric="minisblack",
-            metadata=metadata,
-        )
-    return (path,)
+    _save_tiff(volume, spans, PAGE_AXES, aside, ome=True, photometric="minisblack", metadata=metadata)
 
 
 # ---------------------------------------------------------------- sequences
@@ -376,12 +422,12 @@ def _step_axis(axes: str, shape: tuple[int, ...]) -> str:
     return next((a for a, n in zip(axes, shape) if n > 1), axes[0])
 
 
-def _check_sequence(axes: str, shape: tuple[int, ...], dtype: np.dtype, *, check: Any, name: str) -> None:
+def _check_sequence(axes: str, shape: tuple[int, ...], dtype: np.dtype, *, check: Check, name: str) -> None:
     step = _step_axis(axes, shape)
     if sum(n > 1 for a, n in zip(axes, shape) if a not in ("c", step)) < 2:
         raise InputError(
             f"'{name} sequence' has a file for every place along the first axis and a plane for the others; the result has the "
-            f"axes {axes} and is {shape}: write one file, or give --output_axis_order"
+            f"axes {axes} and is {shape}: write one file, or give --output_axis_order={'c' + axes.replace('c', '')}"
         )
     check(axes, tuple(1 if a == step else n for a, n in zip(axes, shape)), dtype)
 
@@ -397,19 +443,13 @@ def sequence_paths(path: Path, axes: str, shape: tuple[int, ...], start: Mapping
     )
 
 
-def _write_sequence(volume: Volume, path: Path, inner: str, *, kind: str) -> tuple[Path, ...]:
+def _write_sequence(volume: Volume, path: Path, inner: str, *, save: Save) -> tuple[Path, ...]:
     step = _step_axis(volume.axes, volume.shape)
-    plane = _picture_axes(volume.axes, tuple(1 if a == step else k for a, k in zip(volume.axes, volume.shape)))
-    written: list[Path] = []
+    targets = sequence_paths(path, volume.axes, volume.shape, volume.start)
     with ExitStack() as stack:
-        for i, target in enumerate(sequence_paths(path, volume.axes, volume.shape, volume.start)):
-            if kind == "multipage tiff":
-                written += _write_pages(volume, target, inner, at={step: (i, i + 1)})
-                continue
-            aside = stack.enter_context(written_aside(target, overwrite=True))
-            _save_picture(volume.part({step: (i, i + 1)}, plane), aside, kind)
-            written.append(target)
-    return tuple(written)
+        for i, target in enumerate(targets):
+            save(volume, {step: (i, i + 1)}, stack.enter_context(written_aside(target, overwrite=True)))
+    return targets
 
 
 # ---------------------------------------------------------------- all of them
@@ -435,29 +475,22 @@ PILLOW = {"bmp": "BMP", "gif": "GIF", "jpeg": "JPEG", "jpg": "JPEG", "png": "PNG
 
 def _all_formats() -> dict[str, Format]:
     found = {}
+    several: list[tuple[str, str, Check, Save, str]] = [
+        ("multipage tiff", "tiff", _check_pages, _save_pages, PAGE_AXES)
+    ]
     for kind in PICTURES:
-        check = partial(_check_picture, kind=kind)
-        found[kind] = Format(kind, check, partial(_write_picture, kind=kind))
-        found[f"{kind} sequence"] = Format(
-            kind,
-            partial(_check_sequence, check=check, name=kind),
-            partial(_write_sequence, kind=kind),
-            is_sequence=True,
-        )
-    found["multipage tiff"] = Format("tiff", _check_pages, _write_pages)
-    found["multipage tiff sequence"] = Format(
-        "tiff",
-        partial(_check_sequence, check=_check_pages, name="multipage tiff"),
-        partial(_write_sequence, kind="multipage tiff"),
-        is_sequence=True,
-    )
+        several.append((kind, kind, partial(_check_picture, kind=kind), partial(_save_picture, kind=kind), ""))
+    for name, extension, check, save, order in several:
+        found[name] = Format(extension, check, partial(_write_file, save=save), _check_file, order=order)
+        check, write = partial(_check_sequence, check=check, name=name), partial(_write_sequence, save=save)
+        found[f"{name} sequence"] = Format(extension, check, write, _check_file, is_sequence=True)
     for name, compressed in (("", False), ("compressed ", True)):
         hdf5, n5 = partial(_write_hdf5, compressed=compressed), partial(_write_n5, compressed=compressed)
-        found[f"{name}hdf5"] = Format("h5", _anything, hdf5, has_inner=True)
-        found[f"{name}n5"] = Format("n5", _anything, n5, has_inner=True)
+        found[f"{name}hdf5"] = Format("h5", _anything, hdf5, _check_hdf5, has_inner=True)
+        found[f"{name}n5"] = Format("n5", _anything, n5, _check_n5, has_inner=True)
     for name, levels in (("single-scale", False), ("multi-scale", True)):
-        found[f"{name} OME-Zarr"] = Format("zarr", _anything, partial(_write_ome_zarr, levels=levels))
-    found["numpy"] = Format("npy", _anything, _write_npy)
+        found[f"{name} OME-Zarr"] = Format("zarr", _anything, partial(_write_ome_zarr, levels=levels), _check_ome_zarr)
+    found["numpy"] = Format("npy", _anything, _write_npy, _check_file)
     return found
 
 

@@ -1,6 +1,7 @@
 """What ilastik's headless mode exports: the values that a project gives for any region of an image."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ from brushwork.blocks import Region
 from brushwork.classifier import Classifier, WithProbabilities
 from brushwork.errors import InputError, unknown
 from brushwork.estimators import Estimator, estimator
+from brushwork.features import FeatureSet
 from brushwork.image import Image
 from brushwork.interchange.headless_inputs import Input
-from brushwork.interchange.ilp import IlpFeatures, IlpProject, version_key
+from brushwork.interchange.ilp import IlpProject, version_key
 from brushwork.interchange.ilp_images import labels_on, locate, open_dataset
-from brushwork.interchange.ilp_models import NEW, OLD, classifier_of, feature_set
+from brushwork.interchange.ilp_models import NEW, OLD, classifier_of, feature_set, tell_dialect
 from brushwork.labels import MAX_CLASSES, Labels, from_coords
 from brushwork.training import Examples, fit, prepare
 
@@ -45,20 +47,88 @@ def sources(project: IlpProject) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A classifier, and which of a project's classes its own are; the others have probability 0."""
+    """Features, and a classifier on them, None before it is trained.
 
-    classifier: Classifier = field(repr=False)
+    ndim, n_channels : of the images it is for. columns : which of a project's classes are the classifier's own, from 0; the others
+    have probability 0.
+    """
+
+    features: FeatureSet = field(repr=False)
+    ndim: int
+    n_channels: int
     columns: tuple[int, ...]
     n_classes: int
+    classifier: Classifier | None = field(default=None, repr=False)
+
+    @property
+    def trained(self) -> Classifier:
+        assert self.classifier is not None
+        return self.classifier
 
     def probabilities(self, image: Image, region: Region) -> NDArray[np.float32]:
         """(n_classes, *spatial) float32."""
-        made = self.classifier.predict_block(image, self.classifier.block(image, region))
+        made = self.trained.predict_block(image, self.trained.block(image, region))
         if len(self.columns) == self.n_classes:
             return made
         out = np.zeros((self.n_classes, *made.shape[1:]), np.float32)
         out[list(self.columns)] = made
         return out
+
+
+def has_classifiers(project: IlpProject) -> bool:
+    return all(stage.classifier.forest is not None for stage in project.stages)
+
+
+def stored_stages(project: IlpProject) -> tuple[Stage, ...]:
+    """What ilastik trained. Images at hand tell how a project from before 1.3 computed its structure tensor."""
+    told = tell_dialect(project, _at_hand(project)) if version_key(project.version) < (1, 3) else NEW
+    dialect = OLD if told is None else told
+    numbers = range(1, len(project.stages) + 1)
+    return tuple(_stored(project, classifier_of(project, stage=n, dialect=dialect), n) for n in numbers)
+
+
+def _stored(project: IlpProject, classifier: Classifier, number: int) -> Stage:
+    n = len(project.stages[number - 1].classes)
+    return Stage(classifier.features, classifier.ndim, len(classifier.channel_names), tuple(range(n)), n, classifier)
+
+
+def _at_hand(project: IlpProject) -> list[tuple[Image, Labels]]:
+    """Images of the project that are found, with their labels."""
+    found: list[tuple[Image, Labels]] = []
+    for lane, labels in zip(project.lanes, project.stage(1).labels):
+        if lane.raw is not None and len(labels):
+            with suppress(InputError):
+                image = open_dataset(project, lane.raw)
+                found.append((image, labels_on(image, labels)))
+    return found
+
+
+def stored_for(project: IlpProject, stored: Sequence[Stage], image: Image) -> tuple[Stage, ...]:
+    """`stored_stages` for an image, which may have other axes than the training data had: 2D features suit stacks, say.
+
+    Raises InputError where they do not suit it.
+    """
+    try:
+        return checked_for(project, stored, image)
+    except InputError as refused:
+        nothing = from_coords(np.zeros((0, len(image.shape)), np.int64), np.zeros(0, np.uint8), image.shape)
+        dialect = OLD if any(f.dialect == OLD for f in stored[0].features.features) else NEW
+        made = partial(classifier_of, project, dialect=dialect, examples=[(image, nothing)])
+        try:
+            return tuple(_stored(project, made(stage=n), n) for n in range(1, len(stored) + 1))
+        except InputError:
+            raise refused from None
+
+
+def checked_for(project: IlpProject, stages: Sequence[Stage], image: Image) -> tuple[Stage, ...]:
+    """The same stages; raises InputError where the image has other dimensions or channels than theirs."""
+    first = stages[0]
+    if (first.ndim, first.n_channels) != (len(image.shape), len(image.channel_names)):
+        raise InputError(
+            f"{image.uri} has {len(image.channel_names)} channel(s) in {len(image.shape)}D, {project.path} was trained on "
+            f"{first.n_channels} in {first.ndim}D; say what the axes are with --input_axes"
+        )
+    return tuple(stages)
 
 
 @dataclass(frozen=True)
@@ -72,78 +142,69 @@ class Training:
 DEFAULT_TRAINING = Training()
 
 
-def has_classifiers(project: IlpProject) -> bool:
-    return all(stage.classifier.forest is not None for stage in project.stages)
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """All that new forests are trained with. stages : not trained yet. examples : those of every stage."""
+
+    stages: tuple[Stage, ...]
+    examples: tuple[Examples, ...]
+    recipe: Estimator
 
 
-def stored_stages(project: IlpProject, image: Image) -> tuple[Stage, ...]:
-    """What ilastik trained, for images like this one."""
-    found = []
-    for number, stage in enumerate(project.stages, 1):
-        classifier = _stored_classifier(project, number, image)
-        found.append(Stage(classifier, tuple(range(len(stage.classes))), len(stage.classes)))
-    return tuple(found)
-
-
-def _stored_classifier(project: IlpProject, number: int, image: Image) -> Classifier:
-    dialect = OLD if version_key(project.version) < (1, 3) else NEW
-    trained = classifier_of(project, stage=number, dialect=dialect)
-    if (trained.ndim, len(trained.channel_names)) == (len(image.shape), len(image.channel_names)):
-        return trained
-    nothing = from_coords(np.zeros((0, len(image.shape)), np.int64), np.zeros(0, np.uint8), image.shape)
-    try:
-        return classifier_of(project, stage=number, dialect=dialect, examples=[(image, nothing)])
-    except InputError:
-        raise InputError(
-            f"{image.uri} has {len(image.channel_names)} channel(s) in {len(image.shape)}D, {project.path} was trained on "
-            f"{len(trained.channel_names)} in {trained.ndim}D; say what the axes are with --input_axes"
-        ) from None
-
-
-def trained_stages(
-    project: IlpProject, training: Training = DEFAULT_TRAINING, *, threads: int | None = None
-) -> tuple[Stage, ...]:
-    """Forests of our own, trained on the painted pixels of a project.
+def lessons_of(project: IlpProject, training: Training = DEFAULT_TRAINING) -> Lessons:
+    """What forests of our own learn from a project.
 
     Raises InputError where an image that is painted is not found, or fewer than two classes are painted.
     """
+    recipe = estimator("symmetric-forest", **({"trees": training.trees} if training.trees else {}))
     images: dict[int, Image] = {}
     for k, lane in enumerate(project.lanes):
         if lane.raw is not None and any(k < len(stage.labels) and len(stage.labels[k]) for stage in project.stages):
             images[k] = open_dataset(project, lane.raw)
-    recipe = estimator("symmetric-forest", **({"trees": training.trees} if training.trees else {}))
-    found: list[Stage] = []
+    stages: list[Stage] = []
+    examples: list[Examples] = []
     for stage in project.stages:
         if stage.features is None:
             raise InputError(f"{project.path} says of no features; open it in ilastik and select some")
         painted = [
             (image, _sampled(labels_on(image, stage.labels[k]), training.proportion)) for k, image in images.items()
         ]
+        painted = [(image, labels) for image, labels in painted if len(labels)]
+        used = sorted({int(c) - 1 for _, labels in painted for c in np.unique(labels.classes)})
+        if len(used) < 2:
+            raise InputError(
+                f"{project.path} has no labels to train on: {len(used)} of its classes are painted, two are needed; "
+                "paint some in ilastik, or after brushwork import"
+            )
+        ndim, n_channels = len(painted[0][0].shape), len(painted[0][0].channel_names)
+        n_seen = n_channels + (len(stages[-1].columns) if stages else 0)
+        features = feature_set(stage.features, ndim, n_seen)
+        stages.append(Stage(features, ndim, n_channels, tuple(used), len(stage.classes)))
+        examples.append(painted)
+    return Lessons(tuple(stages), tuple(examples), recipe)
+
+
+def trained_stages(lessons: Lessons, *, threads: int | None = None) -> tuple[Stage, ...]:
+    """The stages with forests of our own."""
+    found: list[Stage] = []
+    for stage, painted in zip(lessons.stages, lessons.examples):
         earlier = found[-1].classifier if found else None
-        classifier, used = _trained(stage.features, painted, earlier, recipe, threads)
-        found.append(Stage(classifier, tuple(c - 1 for c in used), len(stage.classes)))
+        number_of = np.zeros(MAX_CLASSES + 1, np.uint8)
+        number_of[[c + 1 for c in stage.columns]] = np.arange(1, len(stage.columns) + 1)
+        seen = [
+            (
+                WithProbabilities(image, earlier) if earlier else image,
+                replace(labels, classes=number_of[labels.classes]),
+            )
+            for image, labels in painted
+        ]
+        names = [f"class {c + 1}" for c in stage.columns]
+        rows = prepare(seen, stage.features, classes=names, priors="strokes", threads=threads)
+        made = fit(rows, lessons.recipe, seed=SEED)
+        if earlier:
+            made = replace(made, earlier=earlier, channel_names=earlier.channel_names)
+        found.append(replace(stage, classifier=made))
     return tuple(found)
-
-
-def _trained(
-    selected: IlpFeatures, painted: Examples, earlier: Classifier | None, recipe: Estimator, threads: int | None
-) -> tuple[Classifier, list[int]]:
-    """A classifier of the classes that are painted, and their numbers, from 1."""
-    used = sorted({int(c) for _, labels in painted for c in np.unique(labels.classes)})
-    number_of = np.zeros(MAX_CLASSES + 1, np.uint8)
-    number_of[used] = np.arange(1, len(used) + 1)
-    examples = [
-        (WithProbabilities(image, earlier) if earlier else image, replace(labels, classes=number_of[labels.classes]))
-        for image, labels in painted
-        if len(labels)
-    ]
-    if not examples:
-        raise InputError("the project has no labels to train on; paint some in ilastik, or after brushwork import")
-    first = examples[0][0]
-    features = feature_set(selected, len(first.shape), len(first.channel_names))
-    names = [f"class {c}" for c in used]
-    made = fit(prepare(examples, features, classes=names, priors="strokes", threads=threads), recipe, seed=SEED)
-    return (replace(made, earlier=earlier, channel_names=earlier.channel_names) if earlier else made), used
 
 
 def _sampled(labels: Labels, proportion: float | None) -> Labels:
@@ -189,13 +250,11 @@ def source_named(project: IlpProject, name: str) -> str:
 
 
 def result_of(project: IlpProject, name: str, stages: Sequence[Stage], given: Input) -> Result:
-    """name : of `sources`."""
+    """name : of `sources`. stages : values can be had once they are trained, all else before."""
     image = given.image
     if name == ALL_STAGES:
-        parts = [partial(_masked, stage, given) for stage in stages]
         n = sum(stage.n_classes for stage in stages)
-        last = stages[-1].classifier
-        return Result(name, n, FLOAT, lambda r: np.concatenate([p(r) for p in parts]), last, drange=(0, 1))
+        return Result(name, n, FLOAT, partial(_all_masked, stages, given), stages[-1].classifier, drange=(0, 1))
     kind, _, number = name.partition(" Stage ")
     place = int(number or 1) - 1
     if kind == "Labels":
@@ -203,17 +262,18 @@ def result_of(project: IlpProject, name: str, stages: Sequence[Stage], given: In
     if kind == "Input" and place == 0:
         return Result(name, len(image.channel_names), image.dtype, image.stored)
     if kind == "Input":
-        before = stages[place - 1].classifier
-        seen = WithProbabilities(image, before)
-        return Result(name, len(seen.channel_names), image.dtype, lambda r: seen.read(r).astype(image.dtype), before)
-    work, made = stages[place].classifier, partial(_masked, stages[place], given)
+        before = stages[place - 1]
+        n = len(image.channel_names) + len(before.columns)
+        return Result(name, n, image.dtype, partial(_input, before, image), before.classifier)
+    stage = stages[place]
+    work, made = stage.classifier, partial(_masked, stage, given)
     if kind == "Features":
-        return Result(name, work.features.n_maps, FLOAT, partial(_features, work, image), work, "features")
+        return Result(name, stage.features.n_maps, FLOAT, partial(_features, stage, image), work, "features")
     if kind == "Simple Segmentation":
         return Result(name, 1, BYTE, lambda r: _largest(made(r)), work)
     if kind == "Uncertainty":
         return Result(name, 1, FLOAT, lambda r: _uncertainty(made(r)), work, drange=(0, 1))
-    return Result(name, stages[place].n_classes, FLOAT, made, work, drange=(0, 1))
+    return Result(name, stage.n_classes, FLOAT, made, work, drange=(0, 1))
 
 
 def _masked(stage: Stage, given: Input, region: Region) -> NDArray[np.float32]:
@@ -224,6 +284,15 @@ def _masked(stage: Stage, given: Input, region: Region) -> NDArray[np.float32]:
     if not inside.any():
         return np.zeros((stage.n_classes, *region.shape), np.float32)
     return stage.probabilities(given.image, region) * inside
+
+
+def _all_masked(stages: Sequence[Stage], given: Input, region: Region) -> NDArray[np.float32]:
+    return np.concatenate([_masked(stage, given, region) for stage in stages])
+
+
+def _input(before: Stage, image: Image, region: Region) -> NDArray[Any]:
+    """What the stage after `before` sees."""
+    return WithProbabilities(image, before.trained).read(region).astype(image.dtype)
 
 
 def _largest(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -238,9 +307,9 @@ def _uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return 1 - (top[1] - top[0])[np.newaxis]
 
 
-def _features(classifier: Classifier, image: Image, region: Region) -> NDArray[np.float32]:
-    seen = image if classifier.earlier is None else WithProbabilities(image, classifier.earlier)
-    return classifier.features.at(seen, classifier.block(seen, region))
+def _features(stage: Stage, image: Image, region: Region) -> NDArray[np.float32]:
+    seen = stage.trained.seen(image)
+    return stage.features.at(seen, stage.features.block(seen, region))
 
 
 def _labels(project: IlpProject, place: int, given: Input) -> Labels | None:
