@@ -98,7 +98,9 @@ def write_ilp(
     axes: str = "yx",
     shape: tuple[int, ...] | None = (20, 30),
     file_path: str = "image.npy",
+    nickname: str = "image",
     embedded: np.ndarray | None = None,
+    mask: str | np.ndarray | None = None,
     blocks: tuple[tuple[tuple[int, ...], np.ndarray], ...] = (),
     label_axes: str | None = None,
     names: tuple[str, ...] = ("in", "out"),
@@ -109,15 +111,24 @@ def write_ilp(
 ) -> Path:
     """A project with one lane, in the layout of ilastik; with a suffix the stage is added to the file.
 
-    blocks : (start, labels) in the order that the file's axes have. chosen : scales per filter.
+    blocks : (start, labels) in the order that the file's axes have. chosen : scales per filter. mask : a file, or pixels inside.
     """
     with h5py.File(path, "a") as file:
         if not suffix:
             file["ilastikVersion"], file["workflowName"] = np.bytes_(version.encode()), workflow.encode()
             file["Input Data/Role Names"] = np.array([b"Raw Data", b"Prediction Mask"])
             lane = file.create_group("Input Data/infos/lane0000/Raw Data")
-            file.create_group("Input Data/infos/lane0000/Prediction Mask")
-            lane["filePath"], lane["nickname"], lane["axistags"] = file_path, "image", axistags(axes)
+            masked = file.create_group("Input Data/infos/lane0000/Prediction Mask")
+            if mask is not None:
+                is_inside = not isinstance(mask, str)
+                masked["location"], masked["datasetId"] = "ProjectInternal" if is_inside else "FileSystem", "mask-id"
+                masked["filePath"], masked["nickname"] = "" if is_inside else mask, "the mask"
+                masked["axistags"] = axistags(axes.replace("c", ""))
+                if shape is not None:
+                    masked["shape"] = np.array([n for n, a in zip(shape, axes) if a != "c"])
+                if is_inside:
+                    file["Input Data/local_data/mask-id"] = mask
+            lane["filePath"], lane["nickname"], lane["axistags"] = file_path, nickname, axistags(axes)
             lane["location"], lane["datasetId"] = "ProjectInternal" if embedded is not None else "FileSystem", "some-id"
             if shape is not None:
                 lane["shape"] = np.array(shape)

@@ -11,7 +11,7 @@ from brushwork.errors import InputError
 from brushwork.features import FeatureSet
 from brushwork.interchange.ilp import open_ilp
 from brushwork.interchange.ilp_export import export_ilp
-from brushwork.interchange.ilp_images import locate
+from brushwork.interchange.ilp_images import locate, open_dataset
 from brushwork.interchange.ilp_import import import_ilp
 from brushwork.interchange.ilp_models import classifier_of
 from brushwork.project import IMPORTED, ImageMissing, ImageReplaced, Project
@@ -27,6 +27,7 @@ PAINTED = {(2, 3): 1, (2, 4): 1, (2, 6): 2, (10, 20): 2, (11, 20): 2, (13, 20): 
 
 def an_ilp(tmp_path, **changed):
     """A project with six painted pixels in four strokes, features of four maps and a forest."""
+    tmp_path.mkdir(exist_ok=True)
     np.save(tmp_path / "image.npy", PIXELS)
     forests = random_forests(1, (3, 2), 4, 2)
     given = {
@@ -51,12 +52,17 @@ def test_everything_comes_over(tmp_path):
     assert (done.n_lanes, done.n_images, done.n_strokes, done.n_pixels, done.models) == (1, 1, 4, 6, ("main",))
     with Project.open(done.folder) as project:
         task = project.document.task()
-        assert [(c.name, c.color) for c in task.classes] == [("in", "#ff0007"), ("out", "#fe0107")]
+        assert [(c.name, c.color, c.map_color) for c in task.classes] == [
+            ("in", "#ff0007", "#00ff07"),
+            ("out", "#fe0107", "#01fe07"),
+        ]
+        assert task.priors == "strokes"
         assert {s.origin for s in task.strokes} == {"import"}
         assert painted(project) == PAINTED
         assert project.document.images[0].path == "../image.npy"
+        assert project.document.images[0].nickname == "image"
         assert task.features == "gaussian:0.3,1.6 hessian:1"
-    assert any("colours of predictions" in note for note in done.notes)
+    assert done.notes == ()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["image.npy", "new.brushwork", "old.ilp"]
 
 
@@ -96,7 +102,7 @@ def test_the_window_shows_what_the_forest_answers_until_something_is_painted(tmp
         bench.close()
 
 
-@pytest.mark.parametrize("change", [{"features": "gaussian:1"}, {"seed": 1}, {"priors": "strokes"}])
+@pytest.mark.parametrize("change", [{"features": "gaussian:1"}, {"seed": 1}, {"priors": "image"}])
 def test_changed_settings_are_trained_on(tmp_path, change):
     with Project.open(import_ilp(an_ilp(tmp_path), tmp_path / "new.brushwork").folder) as project:
         project.change_task("main", **change)
@@ -181,6 +187,39 @@ def test_images_are_found_in_a_folder(tmp_path):
     (tmp_path / "image.npy").rename(tmp_path / "far/image.npy")
     done = import_ilp(ilp, tmp_path / "new.brushwork", data=tmp_path / "far")
     assert (done.n_images, done.n_pixels) == (1, 6)
+
+
+@pytest.mark.parametrize("where", ["linked", "inside", "missing", "missing with its image"])
+def test_prediction_masks_come_over(tmp_path, where):
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, :9] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    ilp = an_ilp(tmp_path, mask=mask if where == "inside" else "mask.npy")
+    if where.startswith("missing"):
+        (tmp_path / "mask.npy").rename(tmp_path / "elsewhere.npy")
+    if where == "missing with its image":
+        (tmp_path / "image.npy").unlink()
+    done = import_ilp(ilp, tmp_path / "new.brushwork")
+    assert any("prediction mask is waited for" in note for note in done.notes) == where.startswith("missing")
+    with Project.open(done.folder) as project:
+        (entry,) = project.document.images
+        assert (entry.mask.nickname, entry.mask.shape) == ("the mask", SHAPE)
+        if where != "inside":
+            assert Path(project.place(entry.mask.id)) == tmp_path / "mask.npy"
+        if where.startswith("missing"):
+            with pytest.raises(ImageMissing, match=r"mask\.npy is not in"):
+                project.image(entry.mask.id)
+            project.relink(entry.mask.id, tmp_path / "elsewhere.npy")
+        np.testing.assert_array_equal(project.image(entry.mask.id).source[:], mask)
+
+
+def test_a_mask_that_fits_no_image_is_told(tmp_path):
+    np.save(tmp_path / "mask.npy", np.ones((5, 5), np.uint8))
+    done = import_ilp(an_ilp(tmp_path, mask="mask.npy", shape=None), tmp_path / "new.brushwork")
+    assert any("prediction mask was left out" in note and "one size" in note for note in done.notes)
+    ilp = an_ilp(tmp_path / "none", mask="mask.npy", shape=None, file_path="lost.npy")
+    done = import_ilp(ilp, tmp_path / "newer.brushwork")
+    assert any("prediction mask was left out, as its image was" in note for note in done.notes)
 
 
 def test_both_stages_of_autocontext_become_tasks(tmp_path):
@@ -270,37 +309,109 @@ def assert_same_forest(one, other, what):
 
 def test_there_and_back_keeps_every_pixel_name_colour_feature_and_link(test_data, tmp_path):
     for i, ilp in enumerate(real_projects(test_data)):
-        before = open_ilp(ilp)
-        done = import_ilp(ilp, tmp_path / f"{i}.brushwork", data=ilp.parent)
-        with Project.open(done.folder) as project:
-            entries, tasks = project.document.images, project.document.tasks
-            for task in done.models:
-                number = [t.name for t in tasks].index(task)
-                forest = before.stages[number].classifier.forest
-                assert_same_forest(project.model(task).estimator, forest, ilp)
-            exported = [export_ilp(project, tmp_path / f"{i}-{t.name}.ilp", task=t.name).path for t in tasks]
-        for stage, path in zip(before.stages, exported):
-            after = open_ilp(path)
-            assert after.problems == ()
-            (back,) = after.stages
-            assert [(c.name, c.color) for c in back.classes] == [(c.name, c.color) for c in stage.classes], ilp
-            if len(entries) < len(before.lanes):  # it was saved without the size of an image that is missing
-                assert ilp.name == "Autocontext2d3c.ilp"
-                continue
-            assert [pixels_of(labels) for labels in back.labels] == [pixels_of(labels) for labels in stage.labels], ilp
-            if used(stage.features, flat=True):
-                is_flat = len(entries[0].shape) == 2
-                assert used(back.features, flat=is_flat) == used(stage.features, flat=is_flat), ilp
-            if stage.classifier.forest is not None and back.classifier.forest is not None and len(before.stages) == 1:
-                assert back.classifier.n_trees == stage.classifier.n_trees
-                assert_same_forest(back.classifier.forest, stage.classifier.forest, ilp)
-                assert [c.map_color for c in back.classes] == [c.map_color for c in stage.classes], ilp
+        assert_there_and_back(ilp, tmp_path / str(i))
+
+
+KINDS = {
+    "2D": {},
+    "2D, no forest": {"forests": None},
+    "channels": {"axes": "yxc", "shape": (*SHAPE, 2), "forests": random_forests(1, (3, 2), 8, 2)},
+    "film": {
+        "axes": "tyxc",
+        "shape": (3, *SHAPE, 1),
+        "blocks": (((2, 2, 3, 0), np.array([[[1, 2]]])[..., None]),),
+        "label_axes": "tyxc",
+    },
+    "stack": {
+        "axes": "zyx",
+        "shape": (12, *SHAPE),
+        "blocks": (((1, 2, 3, 0), np.array([[[1, 2]]])[..., None]),),
+        "label_axes": "zyxc",
+        "in_2d": False,
+        "forests": None,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask", "lost"),
+    [(kind, "linked", "") for kind in KINDS]
+    + [("film", "inside", ""), ("stack", "linked", "mask.npy"), ("2D, no forest", "linked", "image.npy")]
+    + [("2D", mask, lost) for mask in ("linked", "inside") for lost in ("image.npy", "mask.npy")],
+)
+def test_there_and_back_keeps_masks_nicknames_and_both_colours_too(tmp_path, kind, mask, lost):
+    given = {"shape": SHAPE, "axes": "yx", "nickname": "first day", **KINDS[kind]}
+    inside = np.ones([n for n, a in zip(given["shape"], given["axes"]) if a != "c"], np.uint8)
+    ilp = an_ilp(tmp_path / "a", **given, mask="mask.npy" if mask == "linked" else inside)
+    np.save(tmp_path / "a/image.npy", np.random.default_rng(0).integers(0, 255, given["shape"]).astype(np.uint8))
+    np.save(tmp_path / "a/mask.npy", inside)
+    if lost:
+        (tmp_path / "a" / lost).unlink()
+    assert_there_and_back(ilp, tmp_path / "b")
+
+
+def assert_there_and_back(ilp, folder):
+    folder.mkdir()
+    before = open_ilp(ilp)
+    done = import_ilp(ilp, folder / "p.brushwork", data=ilp.parent)
+    with Project.open(done.folder) as project:
+        entries, tasks = project.document.images, project.document.tasks
+        for task in done.models:
+            number = [t.name for t in tasks].index(task)
+            forest = before.stages[number].classifier.forest
+            assert_same_forest(project.model(task).estimator, forest, ilp)
+        exported = [export_ilp(project, folder / f"{t.name}.ilp", task=t.name).path for t in tasks]
+    for stage, path in zip(before.stages, exported):
+        after = open_ilp(path)
+        assert after.problems == ()
+        (back,) = after.stages
+        assert back.classes == stage.classes, ilp  # names and both colours
+        if len(entries) < len(before.lanes):  # it was saved without the size of an image that is missing
+            assert ilp.name == "Autocontext2d3c.ilp"
+            continue
+        assert [pixels_of(labels) for labels in back.labels] == [pixels_of(labels) for labels in stage.labels], ilp
+        if used(stage.features, flat=True):
+            is_flat = len(entries[0].shape) == 2
+            assert used(back.features, flat=is_flat) == used(stage.features, flat=is_flat), ilp
+        if stage.classifier.forest is not None and back.classifier.forest is not None and len(before.stages) == 1:
+            assert stage.classifier.n_trees in (None, back.classifier.n_trees)
+            assert_same_forest(back.classifier.forest, stage.classifier.forest, ilp)
+        assert len(after.lanes) == len(before.lanes)
         for lane, lane_after in zip(before.lanes, after.lanes):
-            found = locate(before, lane.raw, ilp.parent)
-            if found is not None and lane.raw.location == "file":
-                assert [Path(u).resolve() for u in locate(after, lane_after.raw).uris] == [
-                    Path(u).resolve() for u in found.uris
-                ]
+            assert_same_input(before, lane.raw, after, lane_after.raw)
+            assert_same_input(before, lane.mask, after, lane_after.mask)
+
+
+def assert_same_input(before, data, after, data_after):
+    """Of the same name, at the same place; of what was inside the file, of the same pixels."""
+    assert (data is None) == (data_after is None), before.path
+    if data is None:
+        return
+    assert data_after.nickname == data.nickname, before.path
+    if data.location == "file" and len(data.paths) == 1:
+        assert place_of(after, data_after) == place_of(before, data), before.path
+    else:
+        one, other = (open_dataset(*given) for given in ((before, data), (after, data_after)))
+        assert one.axes.replace("c", "") == other.axes.replace("c", "")
+        for t in range(one.n_frames):
+            np.testing.assert_array_equal(one.read(whole(one.shape, t)), other.read(whole(one.shape, t)))
+
+
+def place_of(project, data):
+    """Where an input is, or where it is missing."""
+    found = locate(project, data, project.path.parent)
+    return Path(found.uris[0] if found is not None else project.path.parent / data.paths[0]).resolve()
+
+
+def test_masks_are_put_into_the_file_with_their_images(tmp_path):
+    mask = np.random.default_rng(0).integers(0, 2, SHAPE).astype(np.uint8)
+    np.save(tmp_path / "mask.npy", mask)
+    with Project.open(import_ilp(an_ilp(tmp_path, mask="mask.npy"), tmp_path / "new.brushwork").folder) as project:
+        done = export_ilp(project, tmp_path / "out.ilp", links="embedded")
+    (tmp_path / "mask.npy").unlink()
+    read = open_ilp(done.path)
+    assert {data.location for data in (read.lanes[0].raw, read.lanes[0].mask)} == {"embedded"}
+    np.testing.assert_array_equal(open_dataset(read, read.lanes[0].mask).source[:].reshape(SHAPE), mask)
 
 
 @pytest.mark.parametrize(

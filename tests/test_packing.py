@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +194,39 @@ def _rows(project):
     table = bw.training.prepare(examples, "gaussian:1", classes=names, priors="strokes").table
     both = np.column_stack([table.y, table.rows])
     return both[np.lexsort(both.T)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_masks_and_nicknames_are_packed_too(project, tmp_path, full):
+    """A mask is cut as its image is; those of two images that look the same stay apart."""
+    rng = np.random.default_rng(3)
+    (tmp_path / "masks").mkdir()
+    for entry in project.document.images[:2]:
+        mask = rng.integers(0, 2, entry.shape).astype(bool)
+        np.save(tmp_path / "masks" / Path(entry.path).name, mask)
+        project.mask_image(entry.id, tmp_path / "masks" / Path(entry.path).name)
+        project.name_image(entry.id, f"the {Path(entry.path).stem} one")
+    wanted = {
+        e.id: (e.nickname, project.image(e.mask.id).source[:]) for e in project.document.images if e.mask is not None
+    }
+    packed = project.pack(tmp_path / "out.zip", full=full)
+    (tmp_path / "masks").rename(tmp_path / "gone")
+    with unpacked(packed, tmp_path / "there") as copy:
+        assert len({e.id for e in copy.document.entries}) == len(copy.document.entries)
+        found = [e for e in copy.document.images if e.mask is not None]
+        assert len(found) == (2 if full else len(copy.document.images))
+        for entry in found:
+            part = entry.part_of or {"image": entry.id, "offset": [0, 0]}
+            nickname, mask = wanted[part["image"]]
+            y, x = part["offset"]
+            assert entry.nickname == nickname
+            np.testing.assert_array_equal(
+                copy.image(entry.mask.id).read(bw.blocks.whole(entry.shape))[0],
+                mask[y : y + entry.shape[0], x : x + entry.shape[1]],
+            )
+    project.close()
+    with Project.open(project.folder) as again, pytest.raises(ImageMissing, match="relink"):
+        again.pack(tmp_path / "later.zip", full=full)
 
 
 def test_nothing_painted_is_nothing_to_pack(tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,12 +250,89 @@ def test_a_damaged_summary_is_made_of_the_rest(project, image, content):
 def test_a_project_of_a_newer_version_is_refused_and_left_as_it_is(project):
     project.close()
     summary = project.folder / "project.json"
-    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"version": 2}))
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"version": 3}))
     before = summary.read_bytes()
-    with pytest.raises(InputError, match="format 2, this brushwork reads up to 1"):
+    with pytest.raises(InputError, match="format 3, this brushwork reads up to 2"):
         Project.open(project.folder)
     assert summary.read_bytes() == before
     assert not (project.folder / "lock").exists()
+
+
+VERSION_1 = (  # what the first version of the format wrote for an image, a task, two classes and a stroke
+    ({"kind": "begin", "version": 1}, ""),
+    ({"kind": "image", "image": {
+        "id": "53c1", "path": "../cells.npy", "shape": [60, 80], "axes": "yx", "dtype": "float64", "n_frames": 1,
+        "channel_names": ["intensity"], "pixel_size": None, "options": {}, "part_of": None}}, ""),
+    ({"kind": "task", "task": "cells"}, ""),
+    ({"kind": "class", "task": "cells", "class": {"id": 1, "name": "in", "color": "#E69F00", "visible": True}}, ""),
+    ({"kind": "class", "task": "cells", "class": {"id": 2, "name": "out", "color": "#56B4E9", "visible": False}}, ""),
+    ({"kind": "stroke", "task": "cells", "stroke": {
+        "id": 1, "image": "53c1", "class_id": 2, "check": False, "origin": "brush", "when": 1.5, "undone": False,
+        "extent": [60, 80], "pixels": 3, "width": 4}}, "78010b6260606004625f200600052000a1"),
+)  # fmt: skip
+
+
+def test_projects_of_the_first_version_are_read_forever(tmp_path):
+    """A sample of the format: as changes, and as a whole document."""
+    folder = tmp_path / "old.brushwork"
+    folder.mkdir()
+    records = [
+        Record({"n": n, "when": 0.0, **header}, bytes.fromhex(payload))
+        for n, (header, payload) in enumerate(VERSION_1, 1)
+    ]
+    (folder / "strokes.log").write_bytes(b"".join(map(encoded, records)))
+    with Project.open(folder) as old:
+        document = old.document
+    entry, task = document.images[0], document.task()
+    assert (document.version, entry.title, entry.mask, entry.extent) == (1, "cells.npy", None, (60, 80))
+    assert [(c.name, c.color, c.map_color) for c in task.classes] == [
+        ("in", "#E69F00", "#E69F00"),
+        ("out", "#56B4E9", "#56B4E9"),
+    ]
+    assert task.strokes[0].coords.tolist() == [[1, 2], [1, 3], [2, 0]]
+    written, payload = document_to_json(document)
+    told = json.loads(json.dumps(written))
+    assert told["version"] == 1
+    assert told["images"] == [VERSION_1[1][0]["image"]]
+    assert told["tasks"][0]["classes"] == [header["class"] for header, _ in VERSION_1 if header["kind"] == "class"]
+    assert facts(document_from_json(told, payload)) == (written, payload)
+
+
+NEW_IN_2 = {
+    "nickname": lambda project, image, mask: project.name_image(image, "the first"),
+    "mask": lambda project, image, mask: project.mask_image(image, mask),
+    "colour": lambda project, image, mask: project.change_class("cells", 1, prediction_color="#102030"),
+    "further class": lambda project, image, mask: project.add_class("cells", "c", prediction_color="#102030"),
+    "image": lambda project, image, mask: project.expect_image(
+        replace(project.document.images[0], nickname="the second")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NEW_IN_2)
+@pytest.mark.parametrize("way", ["changes", "snapshot", "packed"])
+def test_what_the_first_version_could_not_hold_is_not_half_read_by_it(project, image, tmp_path, monkeypatch, what, way):
+    assert project.document.version == 1
+    NEW_IN_2[what](project, image, saved(tmp_path / "mask.npy", np.ones(SHAPE, np.uint8)))
+    assert project.document.version == 2
+    project.undo("cells", image)
+    folder = project.folder
+    if way == "snapshot":
+        project.snapshot()
+    if way == "packed" and what != "image":  # which is missing
+        shutil.unpack_archive(project.pack(tmp_path / "p.zip", full=True), tmp_path / "there")
+        folder = tmp_path / "there" / "cells.brushwork"
+    wanted = facts(project.document)
+    project.close()
+    with Project.open(folder) as again:
+        assert again.document.version == 2
+        if way != "packed":
+            assert facts(again.document) == wanted
+    (folder / "project.json").unlink()
+    monkeypatch.setattr("brushwork.changes.VERSION", 1)
+    monkeypatch.setattr("brushwork.document.VERSION", 1)
+    with pytest.raises(InputError, match="format 2, this brushwork reads up to 1"):
+        Project.open(folder)
 
 
 def test_a_change_of_an_unknown_kind_is_refused(project):
@@ -705,6 +783,23 @@ def test_classes_are_changed_and_reordered(project):
         project.change_class("cells", 1, color="blue")
 
 
+def test_predictions_have_the_colour_of_the_strokes_or_one_of_their_own(project):
+    apart = project.change_class("cells", 1, prediction_color="#00aa00")
+    assert project.change_class("cells", 1, color="#123456", name="glass").map_color == apart.map_color == "#00aa00"
+    together = project.change_class("cells", 1, color="#AABBCC", prediction_color="#aabbcc")
+    assert (together.prediction_color, together.map_color) == (None, "#AABBCC")
+    assert project.change_class("cells", 1, color="#000001").map_color == "#000001"
+    with pytest.raises(InputError, match="not a colour"):
+        project.add_class("cells", "c", prediction_color="green")
+
+
+def test_models_have_the_colours_of_predictions(project, image):
+    paint_truth(project, image)
+    project.change_class("cells", 2, prediction_color="#00aa00")
+    background, _ = (c.color for c in project.document.task().classes)
+    assert project.fit().colors == (background, "#00aa00")
+
+
 def test_new_classes_get_colours_that_are_free(project):
     colors = [project.add_class("cells", f"class {i}").color for i in range(6)]
     assert len({c.color for c in project.document.task().classes}) == 8
@@ -918,6 +1013,54 @@ def test_pointing_to_one_moved_image_finds_the_others(tmp_path, project, image, 
             again.image(entries[2].id)
     with Project.open(project.folder) as later:
         assert later.image(entries[1].id).shape == SHAPE
+
+
+def test_a_nickname_is_shown_and_can_be_taken_back(project, image):
+    assert project.document.images[0].title == "cells.npy"
+    assert project.name_image(image, "day 1").title == "day 1"
+    assert project.name_image(image, "").title == "cells.npy"
+
+
+def test_a_mask_is_of_its_images_size_and_may_be_drawn_on(project, image, tmp_path):
+    file = saved(tmp_path / "masks/cells.npy", np.ones(SHAPE, np.uint8))
+    with pytest.raises(InputError, match=r"the mask .* is \(59, 80\).*one size"):
+        project.mask_image(image, saved(tmp_path / "small.npy", np.ones((59, 80), np.uint8)))
+    project.mask_image(image, file)
+    mask = project.document.images[0].mask
+    assert (mask.path, project.place(mask.id)) == ("../masks/cells.npy", str(file))
+    project.close()
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[3, 4] = 2
+    np.save(file, drawn)
+    with Project.open(project.folder) as again:
+        np.testing.assert_array_equal(again.image(mask.id).source[:], drawn)
+    np.save(file, drawn[:-1])
+    with Project.open(project.folder) as again:
+        with pytest.raises(ImageReplaced, match="not the mask that was given: its size differs"):
+            again.image(mask.id)
+        again.expect_mask(image, None)
+        assert again.document.images[0].mask is None
+
+
+def test_masks_are_found_again_with_their_images(tmp_path, project):
+    """A mask that is called as its image is lies where it lay to it, or nowhere."""
+    (tmp_path / "old").mkdir()
+    for name in "ab":
+        entry = project.add_image(saved(tmp_path / f"old/{name}.npy", two_tone(SHAPE, seed=ord(name))[0]))
+        project.mask_image(entry.id, saved(tmp_path / f"old/masks/{name}.npy", np.full(SHAPE, ord(name), np.uint8)))
+    project.close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "new/masks/b.npy").rename(tmp_path / "new/masks/other.npy")
+    with Project.open(project.folder) as again:
+        _, a, b = again.document.images
+        with pytest.raises(ImageMissing, match=r"a\.npy is not in .*masks any more.*relink"):
+            again.image(a.mask.id)
+        assert again.relink(a.id, tmp_path / "new/a.npy") == [a.id, b.id, a.mask.id]
+        assert again.image(a.mask.id).source[0, 0] == ord("a")
+        with pytest.raises(ImageMissing):
+            again.image(b.mask.id)
+        assert again.relink(b.mask.id, tmp_path / "new/masks/other.npy") == [b.mask.id]
+        assert again.document.images[2].mask.path == "../new/masks/other.npy"
 
 
 # ---------------------------------------------------------------- history

@@ -89,6 +89,77 @@ def test_train_predict_info_and_pack_of_a_project(painted, tmp_path):
     assert agreed.mean() > 0.95
 
 
+@pytest.fixture
+def masked(painted, tmp_path):
+    """The folder, where the second image has a nickname, and a mask that leaves out its left side."""
+    folder = tmp_path / "study"
+    shutil.copytree(painted, folder)
+    mask = np.ones((90, 130), np.uint8)
+    mask[:, :50] = 0
+    (folder / "masks").mkdir()
+    np.save(folder / "masks/b.npy", mask)
+    with Project.open(folder / "study.brushwork") as project:
+        second = project.document.images[1].id
+        project.name_image(second, "the second")
+        project.mask_image(second, folder / "masks/b.npy")
+        project.change_class("main", 3, prediction_color="#00aa00")
+    return folder
+
+
+def test_a_projects_own_images_are_predicted_where_their_masks_say(masked):
+    with Project.open(masked / "study.brushwork") as project:
+        model = project.fit()
+    assert model.colors[1] == "#00aa00"
+    expected = {name: model.predict_array(tifffile.imread(masked / f"{name}.tif")) for name in "ab"}
+    kept = np.load(masked / "masks/b.npy") > 0
+    how = ("--as", "npy", "--dtype", "float32")
+    assert brushwork(masked, "predict", "study.brushwork", "--all", *how, "-o", "all").returncode == 0
+    done = brushwork(masked, "predict", "study.brushwork", "../study/b.tif", *how, "-o", "named.npy")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(masked / "all/a_probabilities.npy"), expected["a"])
+    for name in ("all/b_probabilities.npy", "named.npy"):
+        np.testing.assert_array_equal(np.load(masked / name), expected["b"] * kept)
+
+    np.save(masked / "other.npy", np.zeros((90, 130), np.uint8))
+    ignored = brushwork(
+        masked, "predict", "study.brushwork", "b.tif", *how, "-o", "other_.npy", "--ignore", "other.npy"
+    )
+    assert ignored.returncode == 0, ignored.stderr
+    np.testing.assert_array_equal(np.load(masked / "other_.npy"), expected["b"])
+
+    again = ("predict", "study.brushwork", "--all", *how, "-o", "all")
+    assert brushwork(masked, *again).stdout.count("done before") == 2
+    np.save(masked / "masks/b.npy", np.pad(np.ones((90, 130), np.uint8)[:, 1:], ((0, 0), (1, 0))))
+    done = brushwork(masked, *again)
+    assert done.returncode == 2
+    assert "b_probabilities.npy exists already" in done.stderr.replace("\n", " ")
+
+
+def test_info_tells_nicknames_masks_and_colours_of_predictions(masked):
+    told = brushwork(masked, "info", "study.brushwork").stdout
+    assert "called the second" in told
+    assert "../masks/b.npy" in told
+    assert "predicted #00aa00" in told
+
+
+def test_a_lost_mask_is_told_and_linked_again(masked):
+    (masked / "masks").rename(masked / "elsewhere")
+    done = brushwork(masked, "predict", "study.brushwork", "--all", "-o", "all")
+    assert done.returncode == 2
+    assert "b.npy is not in" in done.stderr
+    assert "relink" in done.stderr
+    assert not (masked / "all").exists()
+    assert brushwork(masked, "predict", "study.brushwork", "a.tif", "-o", "a.npy").returncode == 0
+    done = brushwork(masked, "relink", "study.brushwork", "elsewhere/b.npy")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"found: {masked / 'elsewhere/b.npy'}"
+    (masked / "elsewhere/b.npy").rename(masked / "elsewhere/renamed.npy")
+    assert brushwork(masked, "relink", "study.brushwork", "elsewhere/renamed.npy").returncode == 2
+    done = brushwork(masked, "relink", "study.brushwork", "elsewhere/renamed.npy", "--image", "b.npy")
+    assert done.returncode == 0, done.stderr
+    assert brushwork(masked, "predict", "study.brushwork", "--all", "-o", "all").returncode == 0
+
+
 def test_settings_beside_a_project_are_refused(painted):
     done = brushwork(painted, "train", "study.brushwork", "--features", "all", "--seed", "4")
     assert done.returncode == 2

@@ -8,11 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from brushwork.document import (
+    SAYS_MORE,
     VERSION,
     Document,
+    ImageEntry,
     ModelEntry,
     PaintClass,
     Task,
+    checked,
+    class_from_json,
     document_from_json,
     image_from_json,
     newer,
@@ -21,7 +25,6 @@ from brushwork.document import (
 )
 from brushwork.errors import InputError
 from brushwork.journal import Record
-from brushwork.labels import MAX_CLASSES
 
 Change = Callable[[Document, dict[str, Any], bytes], Document]
 
@@ -33,58 +36,82 @@ def applied(document: Document, record: Record) -> Document:
     """
     header = record.header
     kind = header.get("kind") if isinstance(header, dict) else None
-    if kind not in CHANGES:
+    if not isinstance(kind, str) or kind not in CHANGES:
         raise InputError(
             f"the project holds a change of the unknown kind {kind!r}: a newer brushwork wrote it; update brushwork to open it"
         )
     try:
         changed = CHANGES[kind](document, header, record.payload)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise InputError(f"a change of kind {kind!r} cannot be understood ({type(error).__name__}: {error})") from error
     return replace(changed, serial=header.get("n", document.serial + 1))
 
 
 def _begin(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
+    """What follows is said in a version of the format; those who do not know it read no further."""
     if header["version"] > VERSION:
         raise newer(header["version"])
-    return document
+    return _at_least(document, header["version"])
+
+
+def _at_least(document: Document, version: int) -> Document:
+    return replace(document, version=max(document.version, version))
 
 
 def _add_image(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
     entry = image_from_json(header["image"])
     if any(e.id == entry.id for e in document.images):
         raise InputError(f"the image {entry.path} is in the project already")
-    return replace(document, images=(*document.images, entry))
+    return _described(replace(document, images=(*document.images, entry)), entry)
+
+
+def _described(document: Document, entry: ImageEntry) -> Document:
+    return _at_least(document, SAYS_MORE) if entry.nickname or entry.mask is not None else document
+
+
+def _name_image(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
+    entry = checked(replace(document.image(header["image"]), nickname=header["nickname"]))
+    return _described(document.with_image(entry), entry)
+
+
+def _mask_image(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
+    if all(e.id != header["image"] for e in document.images):
+        raise InputError(f"the project holds no image {header['image']!r} that could have a mask")
+    mask = image_from_json(header["mask"]) if header["mask"] is not None else None
+    entry = replace(document.image(header["image"]), mask=mask)
+    return _described(document.with_image(entry), entry)
 
 
 def _move_image(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
-    return document.with_image(replace(document.image(header["image"]), path=header["path"]))
+    return document.with_image(checked(replace(document.image(header["image"]), path=header["path"])))
 
 
 def _add_task(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
     name = header["task"]
     if not name or any(t.name == name for t in document.tasks):
         raise InputError(f"a task's name must be new and not empty; {name!r} was given")
-    return replace(document, tasks=(*document.tasks, Task(name)))
+    return replace(document, tasks=(*document.tasks, checked(Task(name))))
 
 
 def _change_task(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
-    return document.with_task(replace(document.task(header["task"]), **settings_from_json(header["settings"])))
+    changed = replace(document.task(header["task"]), **settings_from_json(header["settings"]))
+    return document.with_task(checked(changed))
 
 
 def _put_class(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
     """A new class, or new facts about one."""
-    task, new = document.task(header["task"]), PaintClass(**header["class"])
+    task, new = document.task(header["task"]), class_from_json(header["class"])
     others = [c for c in task.classes if c.id != new.id]
     if not new.name or any(c.name == new.name for c in others):
         raise InputError(f"a class's name must be new and not empty; {new.name!r} was given")
-    if new.id > MAX_CLASSES:
-        raise InputError(f"a task has at most {MAX_CLASSES} classes, deleted ones included; add a task for more")
     if new.id in task.deleted_ids:
         raise InputError(f"the class {new.id} of task {task.name!r} was deleted")
     known = len(others) < len(task.classes)
     classes = tuple(new if c.id == new.id else c for c in task.classes) if known else (*task.classes, new)
-    return document.with_task(replace(task, classes=classes))
+    changed = document.with_task(replace(task, classes=classes))
+    return changed if new.prediction_color is None else _at_least(changed, SAYS_MORE)
 
 
 def _order_classes(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
@@ -140,7 +167,7 @@ def _redo(document: Document, header: dict[str, Any], _payload: bytes) -> Docume
 
 
 def _add_model(document: Document, header: dict[str, Any], _payload: bytes) -> Document:
-    task, model = document.task(header["task"]), ModelEntry(**header["model"])
+    task, model = document.task(header["task"]), checked(ModelEntry(**header["model"]))
     return document.with_task(replace(task, models=(*task.models, model), next_model=model.id + 1))
 
 
@@ -149,7 +176,8 @@ def _restore(document: Document, header: dict[str, Any], payload: bytes) -> Docu
     restored = document_from_json(header["document"], payload)
     now = {t.name: t for t in document.tasks}
     tasks = tuple(_numbered_on(task, now[task.name]) if task.name in now else task for task in restored.tasks)
-    return replace(restored, tasks=tasks, next_stroke=max(restored.next_stroke, document.next_stroke))
+    changed = replace(restored, tasks=tasks, next_stroke=max(restored.next_stroke, document.next_stroke))
+    return _at_least(changed, document.version)
 
 
 def _numbered_on(task: Task, now: Task) -> Task:
@@ -162,6 +190,8 @@ CHANGES: dict[str, Change] = {
     "begin": _begin,
     "image": _add_image,
     "image-moved": _move_image,
+    "image-named": _name_image,
+    "image-mask": _mask_image,
     "task": _add_task,
     "settings": _change_task,
     "class": _put_class,

@@ -49,6 +49,11 @@ class Labels:
         """The pixels for which `which` (mask or positions, over n) says so."""
         return Labels(self.shape, self.coords[which], self.classes[which], self.strokes[which])
 
+    def by_stroke(self) -> list[NDArray[np.intp]]:
+        """Where the pixels of each stroke are, over n."""
+        order = np.argsort(self.strokes, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.strokes[order])) + 1) if len(self) else []
+
     def inside(self, region: Region) -> "Labels":
         at = self.positions
         within = ((at >= region.start) & (at < region.stop)).all(1) & (self.frames == region.t)

@@ -25,7 +25,7 @@ from brushwork.io.aside import refuse_existing, told, written_aside
 from brushwork.io.places import copied, is_remote, noted
 from brushwork.priors import CELL_EDGE
 from brushwork.project_folder import IMAGES, MODELS
-from brushwork.project_images import Shelf, entry_of
+from brushwork.project_images import MASK, UNSEEN, Shelf, entry_of, mask_id
 from brushwork.strokes import Stroke
 
 
@@ -43,14 +43,17 @@ def zipped(out: Path, name: str, fill: Callable[[Path], None]) -> Path:
 
 def whole_copies(document: Document, shelf: Shelf, compositions: Compositions, folder: Path) -> Document:
     """The document with copies of its images in `folder`; addresses stay as they are."""
-    images = []
-    for entry in document.images:
-        shelf.image(entry)  # what is missing or was replaced says so
-        place = shelf.place(entry)
-        uri = place if is_remote(place) else copied(place, folder / IMAGES)
-        images.append(replace(entry, path=noted(uri, folder)))
+    images = tuple(_whole_copy(entry, shelf, folder) for entry in document.images)
     _copy_models(document, shelf.folder, folder)
-    return replace(document, images=tuple(images))
+    return replace(document, images=images)
+
+
+def _whole_copy(entry: ImageEntry, shelf: Shelf, folder: Path) -> ImageEntry:
+    shelf.image(entry)  # what is missing or was replaced says so
+    place = shelf.place(entry)
+    uri = place if is_remote(place) else copied(place, folder / IMAGES)
+    mask = _whole_copy(entry.mask, shelf, folder) if entry.mask is not None else None
+    return replace(entry, path=noted(uri, folder), mask=mask)
 
 
 def _copy_models(document: Document, from_folder: Path, folder: Path) -> None:
@@ -84,7 +87,7 @@ def crops_of(document: Document, shelf: Shelf, compositions: Compositions, folde
             image = shelf.image(entry)
             halo = _halo(document, image)
             made[entry.id] = [
-                (crop, _written(crop, image, folder, i)) for i, crop in enumerate(_crops(entry, cells, halo), start=1)
+                (crop, _cropped(crop, shelf, folder, i)) for i, crop in enumerate(_crops(entry, cells, halo), start=1)
             ]
     if not made:
         raise InputError("nothing is painted, so there is no crop to pack; paint first, or pack whole images (full)")
@@ -154,13 +157,23 @@ class _Window:
         return pixels[channels]
 
 
-def _written(crop: Crop, image: Image, folder: Path, number: int) -> ImageEntry:
-    """Write a crop as an OME-Zarr into `folder`; returns its entry."""
-    entry, region = crop.entry, crop.region
+def _cropped(crop: Crop, shelf: Shelf, folder: Path, number: int) -> ImageEntry:
+    """Write a crop, and that of its mask, into `folder`; returns its entry."""
+    made = replace(_written(crop.entry, crop.region, shelf, folder, number), nickname=crop.entry.nickname)
+    if crop.entry.mask is None:
+        return made
+    mask = _written(crop.entry.mask, crop.region, shelf, folder, number)
+    return replace(made, mask=replace(mask, id=mask_id(made)))
+
+
+def _written(entry: ImageEntry, region: Region, shelf: Shelf, folder: Path, number: int) -> ImageEntry:
+    """Write a box of an image or a mask as an OME-Zarr; returns its entry."""
+    image = shelf.image(entry)
     axes = "c" + "zyx"[-len(entry.shape) :]
     window = ArrayImage(_Window(image, region), axes, image.uri, image.channel_names, image.pixel_size)
     stem = Path(entry.path).name.partition(".")[0] or "image"
-    path = folder / IMAGES / f"{stem}_{entry.id[:6]}_{number}.ome.zarr"
+    name = entry.id if entry.id.startswith((MASK, UNSEEN)) else entry.id[:6]
+    path = folder / IMAGES / f"{stem}_{name}_{number}.ome.zarr"
     path.parent.mkdir(exist_ok=True)
     write_image(window, path)
     options = {"axes": None, "level": 0, "pixel_size": list(image.pixel_size) if image.pixel_size else None}
@@ -219,5 +232,10 @@ def _with_ids_apart(entries: list[ImageEntry]) -> list[ImageEntry]:
     apart = []
     for entry in entries:
         n = seen[entry.id] = seen.get(entry.id, 0) + 1
-        apart.append(entry if n == 1 else replace(entry, id=f"{entry.id}-{n}"))
+        apart.append(entry if n == 1 else _with_id(entry, f"{entry.id}-{n}"))
     return apart
+
+
+def _with_id(entry: ImageEntry, new: str) -> ImageEntry:
+    renamed = replace(entry, id=new)
+    return renamed if entry.mask is None else replace(renamed, mask=replace(entry.mask, id=mask_id(renamed)))

@@ -6,7 +6,7 @@ is in the folder is said in project_folder.py, what a document is in document.py
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -27,20 +27,22 @@ from brushwork.document import (
     ModelEntry,
     PaintClass,
     Task,
+    class_to_json,
     document_to_json,
+    image_to_json,
     stroke_to_json,
 )
 from brushwork.errors import InputError, unknown
 from brushwork.estimators import estimator as estimator_named
 from brushwork.features import FeatureSet
-from brushwork.image import Image
+from brushwork.image import ArrayImage, Image
 from brushwork.io.aside import make_folder
 from brushwork.labels import Labels
 from brushwork.ledger import Failed, Ledger
 from brushwork.packing import crops_of, whole_copies, zipped
 from brushwork.priors import check as check_priors
 from brushwork.project_folder import Point
-from brushwork.project_images import UNSEEN, ImageMissing, ImageReplaced, Shelf
+from brushwork.project_images import UNSEEN, ImageMissing, ImageReplaced, Shelf, mask_id
 from brushwork.project_suffix import SUFFIX
 from brushwork.strokes import ORIGINS, Stroke, checked_coords
 from brushwork.training import COLORS, Prepared, checked_color, fit, prepare
@@ -74,6 +76,14 @@ class Trained:
 
 def _last_stroke(task: Task) -> int:
     return task.strokes[-1].id if task.strokes else 0
+
+
+def _colored(paint_class: PaintClass, prediction_color: str | None) -> PaintClass:
+    """With that colour of its predictions, None leaves it; one that is the colour of its strokes goes with them from now on."""
+    if prediction_color is None:
+        return paint_class
+    is_same = checked_color(prediction_color).lower() == paint_class.color.lower()
+    return replace(paint_class, prediction_color=None if is_same else prediction_color)
 
 
 def _logged(error: Exception) -> None:
@@ -193,7 +203,7 @@ class Project:
         options = {"axes": axes, "level": level, "pixel_size": sizes}
         entry, is_known = self._images.entry_for(self.document, str(uri), options, copy=copy, absolute=absolute)
         if not is_known:
-            self._ledger.change("image", {"image": asdict(entry)})
+            self._ledger.change("image", {"image": image_to_json(entry)})
         elif self.document.image(entry.id).path != entry.path:
             self._ledger.change("image-moved", {"image": entry.id, "path": entry.path})
         return self.document.image(entry.id)
@@ -201,24 +211,43 @@ class Project:
     def expect_image(self, entry: ImageEntry) -> ImageEntry:
         """Add an image that is not at hand: it can be painted on, and opened once it is found (relink) in the size noted here."""
         return self._ledger.change(
-            "image", {"image": asdict(replace(entry, id=f"{UNSEEN}-{1 + len(self.document.images)}"))}
+            "image", {"image": image_to_json(replace(entry, id=f"{UNSEEN}-{1 + len(self.document.images)}"))}
         ).images[-1]
 
-    def image(self, entry_id: str) -> Image:
-        """An image, opened when it is first asked for.
+    def name_image(self, entry_id: str, nickname: str) -> ImageEntry:
+        """Call an image something; "" is the name of its file."""
+        return self._ledger.change("image-named", {"image": entry_id, "nickname": nickname}).image(entry_id)
+
+    def mask_image(
+        self, entry_id: str, uri: str | Path, *, axes: str | None = None, level: int | str | None = None
+    ) -> None:
+        """Where a mask is 0 in all its channels, nothing of the image is predicted; it takes the place of an earlier one.
+
+        axes, level : as for open_image. Raises InputError where it is of another size than the image.
+        """
+        entry = self.document.image(entry_id)
+        self.expect_mask(entry_id, self._images.mask_for(entry, str(uri), {"axes": axes, "level": level}))
+
+    def expect_mask(self, entry_id: str, mask: ImageEntry | None) -> None:
+        """Give an image a mask that need not be at hand; None takes it away."""
+        said = None if mask is None else image_to_json(replace(mask, id=mask_id(self.document.image(entry_id))))
+        self._ledger.change("image-mask", {"image": entry_id, "mask": said})
+
+    def image(self, entry_id: str) -> ArrayImage:
+        """An image or a mask, opened when it is first asked for.
 
         Raises ImageMissing where it is not in its place, ImageReplaced where another image is there.
         """
         return self._images.image(self.document.image(entry_id))
 
     def place(self, entry_id: str) -> str:
-        """Where an image is looked for: a full path, or an address."""
+        """Where an image or a mask is looked for: a full path, or an address."""
         return self._images.place(self.document.image(entry_id))
 
     def relink(self, entry_id: str, path: str | Path) -> list[str]:
-        """Point an image to its new place. Others that are missing are looked for beside it, as they lay beside it before.
+        """Point an image or a mask to its new place. Others that are missing are looked for beside it, as they lay there before.
 
-        Returns the ids of all images that were found. Raises ImageReplaced where `path` holds another image.
+        Returns the ids of all that were found. Raises ImageReplaced where `path` holds another image.
         """
         self._ledger.check_writable()
         found = self._images.relinked(self.document, self.document.image(entry_id), str(path))
@@ -269,14 +298,19 @@ class Project:
                 raise unknown("channel", channel, known)
         return list(channels)
 
-    def add_class(self, task: str, name: str, color: str | None = None) -> PaintClass:
-        """A further class. color : "#rrggbb"; without it, the first of a palette that is not taken."""
+    def add_class(
+        self, task: str, name: str, color: str | None = None, *, prediction_color: str | None = None
+    ) -> PaintClass:
+        """A further class. color : "#rrggbb"; without it, the first of a palette that is not taken.
+
+        prediction_color : where it is not that of the strokes.
+        """
         with self._ledger.changing:
             there = self.document.task(task)
             taken = {c.color.upper() for c in there.classes}
             free = [c for c in COLORS if c.upper() not in taken] or [COLORS[len(there.classes) % len(COLORS)]]
-            new = PaintClass(there.next_class, name, checked_color(color or free[0]))
-            self._ledger.change("class", {"task": there.name, "class": asdict(new)})
+            new = _colored(PaintClass(there.next_class, name, checked_color(color or free[0])), prediction_color)
+            self._ledger.change("class", {"task": there.name, "class": class_to_json(new)})
             return new
 
     def change_class(
@@ -286,6 +320,7 @@ class Project:
         *,
         name: str | None = None,
         color: str | None = None,
+        prediction_color: str | None = None,
         visible: bool | None = None,
     ) -> PaintClass:
         """Rename, recolour, show or hide a class; what is not given stays."""
@@ -294,7 +329,8 @@ class Project:
             given = {"name": name, "color": checked_color(color) if color is not None else None, "visible": visible}
             known = asdict(there.paint_class(class_id))
             changed = PaintClass(**known | {key: value for key, value in given.items() if value is not None})
-            self._ledger.change("class", {"task": there.name, "class": asdict(changed)})
+            changed = _colored(changed, prediction_color)
+            self._ledger.change("class", {"task": there.name, "class": class_to_json(changed)})
             return changed
 
     def reorder_classes(self, task: str, order: Sequence[int]) -> None:
@@ -329,6 +365,19 @@ class Project:
             new = Stroke(self.document.next_stroke, image, int(class_id), at, bool(check), origin, time.time())
             facts, payload = stroke_to_json(new, extent)
             return self._ledger.change("stroke", {"task": name, "stroke": facts}, payload).task(name).strokes[-1]
+
+    def paint_labels(self, task: str, image: str, labels: Labels, ids: Mapping[int, int] | None = None) -> int:
+        """Paint labels of an image as strokes of origin "import", one for each of theirs; returns how many.
+
+        ids : class of the labels -> class id; without it they are the same.
+        """
+        columns = len(self.document.image(image).extent)
+        strokes = labels.by_stroke()
+        for rows in strokes:
+            class_id = int(labels.classes[rows[0]])
+            at = labels.coords[rows, -columns:]
+            self.paint(task, image, class_id if ids is None else ids[class_id], at, origin="import")
+        return len(strokes)
 
     def undo(self, task: str, image: str) -> Stroke | None:
         """Take back the newest stroke of a task on an image; None where there is none."""
@@ -365,6 +414,7 @@ class Project:
         """(examples, names, colors), what training.train takes.
 
         Painted classes are numbered 1, 2, ... in display order; images without strokes and pixels for checking are left out.
+        colors : of predictions.
         """
         document = self.document
         return self._training(document, document.task(task))
@@ -375,7 +425,7 @@ class Project:
         found = [(e, labels) for e, labels in found if len(labels)]
         painted_on = [(self._images.image(e), labels) for e, labels in found]
         ids, names, examples = renumbered(painted_on, [(c.id, c.name) for c in task.classes])
-        return examples, names, tuple(task.paint_class(i).color for i in ids)
+        return examples, names, tuple(task.paint_class(i).map_color for i in ids)
 
     def fit(self, task: str = "", *, threads: int | None = None) -> Classifier:
         """A model of what is painted now; the project stays as it is. Raises InputError where there is nothing to learn."""
@@ -429,13 +479,14 @@ class Project:
         if newest is None:
             return None
         # Asked at every stroke: what a stroke changes comes first, the disk last.
-        learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.priors, Task.channels
-        now = _last_stroke(there), there.features, there.seed, there.estimator, there.priors, there.channels
+        learnt_from = newest.last_stroke, newest.features, newest.seed, Task.estimator, Task.channels
+        now = _last_stroke(there), there.features, there.seed, there.estimator, there.channels
         if learnt_from != now or any(s.undone for s in there.strokes) or not (self.folder / newest.file).is_file():
             return None
         model = Classifier.load(self.folder / newest.file)
+        priors = model.provenance.get("priors", Task.priors)
         is_of = IMPORTED in model.provenance and list(model.classes) == [c.name for c in there.classes]
-        return Trained(there, None, model) if is_of else None
+        return Trained(there, None, model) if is_of and priors == there.priors else None
 
     def keep_imported(self, task: str, model: Classifier) -> None:
         """Keep in models/ what another program learnt from what is painted now; its provenance says IMPORTED.
@@ -445,7 +496,8 @@ class Project:
         self._ledger.check_writable()
         there = self.document.task(task)
         last = _last_stroke(there)
-        self._keep(there, model.with_provenance(task=there.name, last_stroke=last), last, float("nan"))
+        model = model.with_provenance(task=there.name, last_stroke=last, priors=there.priors)
+        self._keep(there, model, last, float("nan"))
 
     def _keep(self, task: Task, model: Classifier, last_stroke: int, balanced: float) -> None:
         with self._ledger.changing:

@@ -25,7 +25,7 @@ from typing import Any
 
 from brushwork._version import __version__
 from brushwork.changes import applied
-from brushwork.document import FORMAT, VERSION, Document, Task, document_to_json, newer
+from brushwork.document import FORMAT, VERSION, Document, ImageEntry, Task, document_to_json, newer
 from brushwork.errors import InputError
 from brushwork.io.aside import written_aside
 from brushwork.journal import Record, frames, name_aside, read_records, sync_folder, write_records
@@ -94,7 +94,7 @@ def _replayed(document: Document, records: Iterable[Record]) -> tuple[Document, 
     """(the document after the records that follow on it, whether none was missing before another)."""
     for record in records:
         serial = record.header.get("n", 0)
-        if serial > document.serial + 1:
+        if not isinstance(serial, int) or serial > document.serial + 1:
             return document, False
         if serial > document.serial:
             document = applied(document, record)
@@ -137,7 +137,9 @@ def points(folder: Path) -> list[Point]:
         first = next(frames(path), None)
         if first is not None:
             said = first[0].header
-            found.append(Point(said["n"], said["when"], said["strokes"], path))
+            serial, when, n_strokes = (said.get(key) for key in ("n", "when", "strokes"))
+            if isinstance(serial, int) and isinstance(when, int | float) and isinstance(n_strokes, int):
+                found.append(Point(serial, when, n_strokes, path))
     return found
 
 
@@ -187,13 +189,13 @@ def write_summary(folder: Path, document: Document) -> None:
     """Write project.json: aside, to the disk, renamed."""
     data = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": document.version,
         "software": f"brushwork {__version__}",
         "changes": document.serial,
         "images": [
-            {"id": e.id, "path": e.path, "shape": e.shape, "frames": e.n_frames, "axes": e.axes, "dtype": e.dtype}
-            | {"channels": e.channel_names, "pixel_size": e.pixel_size, "options": e.options}
-            | ({"part_of": e.part_of} if e.part_of else {})
+            _image_summary(e)
+            | ({"nickname": e.nickname} if e.nickname else {})
+            | ({"mask": _image_summary(e.mask)} if e.mask is not None else {})
             for e in document.images
         ],
         "tasks": [_task_summary(task) for task in document.tasks],
@@ -204,12 +206,21 @@ def write_summary(folder: Path, document: Document) -> None:
         os.fsync(file.fileno())
 
 
+def _image_summary(e: ImageEntry) -> dict[str, Any]:
+    return (
+        {"id": e.id, "path": e.path, "shape": e.shape, "frames": e.n_frames, "axes": e.axes, "dtype": e.dtype}
+        | {"channels": e.channel_names, "pixel_size": e.pixel_size, "options": e.options}
+        | ({"part_of": e.part_of} if e.part_of else {})
+    )
+
+
 def _task_summary(task: Task) -> dict[str, Any]:
     strokes = [s for s in task.strokes if not s.undone]
     return {
         "name": task.name,
         "classes": [
             {"id": c.id, "name": c.name, "color": c.color, "strokes": sum(s.class_id == c.id for s in strokes)}
+            | ({"prediction_color": c.prediction_color} if c.prediction_color else {})
             for c in task.classes
         ],
         "features": task.features,

@@ -9,7 +9,7 @@ from typing import Any
 from brushwork.classifier import same_pixel_size
 from brushwork.document import Document, ImageEntry
 from brushwork.errors import InputError
-from brushwork.image import Image, n_channels
+from brushwork.image import ArrayImage, Image, n_channels
 from brushwork.io import open_image
 from brushwork.io.fingerprints import fingerprint, same_pixels
 from brushwork.io.places import copied, file_of, is_there, noted, opened_at
@@ -17,6 +17,7 @@ from brushwork.io.wrong import missing
 from brushwork.project_folder import IMAGES
 
 UNSEEN = "unseen"  # begins the ids of images that another program told of, and that nobody has opened here yet
+MASK = "mask"  # begins the ids of masks
 
 
 class ImageMissing(InputError):
@@ -33,8 +34,10 @@ class ImageReplaced(InputError):
 
     def __init__(self, entry_id: str, path: str) -> None:
         super().__init__(
-            f"{path} is not the image that was painted on: its size, type or pixels differ. Put the right one there, say where it "
-            "is now (relink), or add this one as a further image"
+            f"{path} is not the mask that was given: its size differs. Put the right one there, or say where it is now (relink)"
+            if entry_id.startswith(MASK)
+            else f"{path} is not the image that was painted on: its size, type or pixels differ. Put the right one there, say "
+            "where it is now (relink), or add this one as a further image"
         )
         self.id, self.path = entry_id, path
 
@@ -44,20 +47,20 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: dict[tuple[str, str], Image] = {}
+        self._open: dict[tuple[str, str], ArrayImage] = {}
 
     def place(self, entry: ImageEntry) -> str:
         """The path or address of an image, to be opened from anywhere."""
         return opened_at(entry.path, self.folder)
 
-    def image(self, entry: ImageEntry) -> Image:
-        """The image of an entry. Raises ImageMissing or ImageReplaced, InputError where a file cannot be read."""
+    def image(self, entry: ImageEntry) -> ArrayImage:
+        """The image, or mask, of an entry. Raises ImageMissing or ImageReplaced, InputError where a file cannot be read."""
         key = (entry.id, entry.path)
         if key not in self._open:
             self._open[key] = self._opened(entry, self.place(entry))
         return self._open[key]
 
-    def _opened(self, entry: ImageEntry, place: str) -> Image:
+    def _opened(self, entry: ImageEntry, place: str) -> ArrayImage:
         if not is_there(place):
             raise ImageMissing(entry.id, place)
         try:
@@ -93,6 +96,17 @@ class Shelf:
         entry = entry_of(image, noted(uri, self.folder, absolute=absolute), options)
         return replace(entry, id=name if not alike else f"{name}-{len(alike) + 1}"), False
 
+    def mask_for(self, entry: ImageEntry, uri: str, options: Mapping[str, Any]) -> ImageEntry:
+        """The entry of a mask that an image is given. Raises InputError where it is of another size."""
+        mask = open_image(uri, **options)
+        if (tuple(mask.shape), mask.n_frames) != (entry.shape, entry.n_frames):
+            raise InputError(
+                f"the mask {uri} is {mask.shape} with {mask.n_frames} frame(s), {entry.title} is {entry.shape} with "
+                f"{entry.n_frames}; they have to be of one size"
+            )
+        place = noted(os.path.expanduser(uri.removeprefix("file://")), self.folder)
+        return replace(entry_of(mask, place, options), id=mask_id(entry))
+
     def relinked(self, document: Document, entry: ImageEntry, path: str) -> list[ImageEntry]:
         """The entry at its new place, and the missing ones that lie to it as they did before."""
         path = os.path.expanduser(path)
@@ -102,12 +116,11 @@ class Shelf:
         is_absolute = Path(entry.path).is_absolute()
         found = [replace(entry, path=noted(path, self.folder, absolute=is_absolute))]
         before, after = os.path.dirname(self.place(entry)), os.path.dirname(os.path.abspath(path))
-        for other in document.images:
+        for other in document.entries:
             if other.id != entry.id and not is_there(self.place(other)):
-                beside = [
-                    os.path.join(after, _relation(self.place(other), before)),
-                    os.path.join(after, Path(other.path).name),
-                ]
+                beside = [os.path.join(after, _relation(self.place(other), before))]
+                if not other.id.startswith(MASK):  # which may be called as its image is, and is known by its size alone
+                    beside.append(os.path.join(after, Path(other.path).name))
                 there = next((p for p in beside if self._is(other, p)), None)
                 if there is not None:
                     found.append(
@@ -131,11 +144,16 @@ def _relation(path: str, folder: str) -> str:
 
 
 def _is_of(entry: ImageEntry, image: Image) -> bool:
-    """Whether an image is the one of an entry, by its content; by its size alone where its content was never seen."""
-    if entry.id.startswith(UNSEEN):
+    """Whether an image is the one of an entry, by its content; by its size alone where that was never seen, or is a mask."""
+    if entry.id.startswith((UNSEEN, MASK)):
         size = tuple(image.shape), image.n_frames, n_channels(image)
         return size == (entry.shape, entry.n_frames, len(entry.channel_names))
     return fingerprint(image) == entry.id.partition("-")[0]
+
+
+def mask_id(entry: ImageEntry) -> str:
+    """Masks may be drawn on, and images may share one: they are known by the image that they are of."""
+    return f"{MASK}-{entry.id}"
 
 
 def entry_of(image: Image, path: str, options: Mapping[str, Any]) -> ImageEntry:

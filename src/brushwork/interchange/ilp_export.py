@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brushwork.classifier import Classifier
-from brushwork.document import ImageEntry, PaintClass, Task
+from brushwork.document import ImageEntry, Task
 from brushwork.errors import InputError, unknown
 from brushwork.estimators.tree_forest import TreeForest, VigraForest
 from brushwork.features import LARGEST_SIGMA, SIGMAS, Feature, FeatureSet, n_maps_of
-from brushwork.image import SPATIAL
+from brushwork.image import SPATIAL, Image
 from brushwork.image import n_channels as channels_of
-from brushwork.interchange.ilp import IlpClass, IlpClassifier, IlpFeatures, IlpLabels, IlpLane, IlpStage
+from brushwork.interchange.ilp import IlpClass, IlpClassifier, IlpDataset, IlpFeatures, IlpLabels, IlpLane, IlpStage
 from brushwork.interchange.ilp_links import LINKS, dataset_of, without_pixels
 from brushwork.interchange.ilp_models import IDS, feature_set, ilp_features
 from brushwork.interchange.ilp_writer import write_ilp
@@ -66,18 +66,18 @@ def export_ilp(
     there = document.task(task)
     notes: list[str] = []
     painted = tuple(_painted(project, there, entry) for entry in document.images)
-    lanes, embedded = [], {}
+    lanes = []
+    embedded: dict[str, Image] = {}
     for entry, labels in zip(document.images, painted):
         how = "relative" if links == "embedded" and not len(labels) else links
-        data = dataset_of(project, entry, path, how, notes)
-        lanes.append(IlpLane(data))
-        if data.location == "embedded":
-            embedded[data.key] = project.image(entry.id)
+        raw = _dataset(project, entry, path, how, embedded, notes)
+        mask = _dataset(project, entry.mask, path, how, embedded, notes) if entry.mask is not None else None
+        lanes.append(IlpLane(raw, mask))
     if any(len(project.labels(there.name, e.id, check=True)) for e in document.images):
         notes.append("what is painted for checking only was left out: ilastik would train on it")
     model = _model(project, there, threads, notes)
     features, forest = _learnt(project, there, model, notes)
-    classes = tuple(IlpClass(c.name, c.color, _map_color(c, model)) for c in there.classes)
+    classes = tuple(IlpClass(c.name, c.color, c.map_color) for c in there.classes)
     classifier = IlpClassifier(
         n_trees=len(forest.roots) if forest is not None and _is_ilastiks(model) else None,
         forest=forest,
@@ -88,6 +88,16 @@ def export_ilp(
     return Exported(path, len(lanes), sum(map(len, painted)), n_trees, tuple(notes))
 
 
+def _dataset(
+    project: Project, entry: ImageEntry, path: Path, links: str, embedded: dict[str, Image], notes: list[str]
+) -> IlpDataset:
+    """An image or a mask as an input; what goes inside is added to `embedded`."""
+    data = dataset_of(project, entry, path, links, notes)
+    if data.location == "embedded":
+        embedded[data.key] = project.image(entry.id)
+    return replace(data, nickname=entry.nickname or data.nickname)
+
+
 def _painted(project: Project, task: Task, entry: ImageEntry) -> IlpLabels:
     """What is painted on an image; classes are numbered in display order."""
     labels = project.labels(task.name, entry.id)
@@ -96,13 +106,6 @@ def _painted(project: Project, task: Task, entry: ImageEntry) -> IlpLabels:
         number[paint_class.id] = k
     axes = ("t" if entry.n_frames > 1 else "") + SPATIAL[-len(entry.shape) :]
     return IlpLabels(axes, labels.coords, number[labels.classes])
-
-
-def _map_color(paint_class: PaintClass, model: Classifier | None) -> str:
-    """The colour of predictions: ilastik's own where its forest is still the one in use, else that of the strokes."""
-    if model is None or not _is_ilastiks(model):
-        return paint_class.color
-    return dict(zip(model.classes, model.colors)).get(paint_class.name, paint_class.color)
 
 
 def _weights(task: Task, model: Classifier | None) -> tuple[float, ...]:

@@ -4,10 +4,10 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
-
-import numpy as np
+from typing import Any
 
 from brushwork.document import ImageEntry
 from brushwork.errors import InputError
@@ -15,13 +15,12 @@ from brushwork.features import FeatureSet, selection
 from brushwork.image import SPATIAL, ArrayImage
 from brushwork.image import n_channels as channels_of
 from brushwork.interchange.ilp import IlpDataset, IlpLane, IlpProject, IlpStage, open_ilp, version_key
-from brushwork.interchange.ilp_images import labels_on, open_dataset
+from brushwork.interchange.ilp_images import doubt, is_one_file, labels_on, open_dataset
 from brushwork.interchange.ilp_links import without_pixels
 from brushwork.interchange.ilp_models import classifier_of, distinct, examples_of, feature_set
 from brushwork.io import open_image, write_image
 from brushwork.io.aside import refuse_existing, remove, told
 from brushwork.io.places import noted
-from brushwork.labels import Labels
 from brushwork.project import Project
 from brushwork.project_folder import IMAGES
 from brushwork.project_suffix import SUFFIX
@@ -86,12 +85,11 @@ def _filled(project: Project, source: IlpProject, data: str | Path | None, diale
     models, n_strokes, n_pixels = [], 0, 0
     for number, (task, stage) in enumerate(zip(names, source.stages), 1):
         project.add_task(task)
-        ids = [
-            project.add_class(task, name, paint_class.color).id
-            for name, paint_class in zip(_class_names(stage), stage.classes)
-        ]
-        if any(c.color != c.map_color for c in stage.classes):
-            notes.append(f"{task}: the colours of predictions were left out; classes have those of their strokes")
+        project.change_task(task, priors="strokes")  # ilastik knows no others
+        ids = {
+            k: project.add_class(task, name, theirs.color, prediction_color=theirs.map_color).id
+            for k, (name, theirs) in enumerate(zip(_class_names(stage), stage.classes), start=1)
+        }
         _set_features(project, task, stage, notes)
         strokes, pixels = _paint_lanes(project, task, stage, images, entries, ids, notes)
         n_strokes, n_pixels = n_strokes + strokes, n_pixels + pixels
@@ -122,47 +120,87 @@ def _add_images(
     for number, lane in enumerate((*source.lanes, *[IlpLane(None)] * (n_lanes - len(source.lanes)))):
         image, entry = None, None
         n = sum(len(stage.labels[number]) for stage in source.stages)
-        if lane.mask is not None:
-            notes.append(f"lane {number}: its prediction mask was left out; give it to predict with --ignore")
         if lane.raw is None and n:
             notes.append(f"lane {number}: {n:,} painted pixels were left out: nothing says on which image")
         if lane.raw is not None:
             try:
                 image = open_dataset(source, lane.raw, data)
-                entry = _add_image(project, lane.raw, image)
+                if said := doubt(lane.raw, image.uri):
+                    notes.append(f"lane {number}: {said}")
+                uri, how = _linked(project, lane.raw, image)
+                entry = project.add_image(uri, **how)
             except InputError as error:
                 image, entry = None, _expect_image(project, source, lane.raw)
                 left = f"{n:,} painted pixels were left out" if entry is None else f"{n:,} painted pixels wait for it"
                 notes.append(f"lane {number}: {left}: {error}")
+        if entry is not None and lane.raw is not None and lane.raw.nickname:
+            project.name_image(entry.id, lane.raw.nickname)
+        if lane.mask is not None:
+            _add_mask(project, source, lane.mask, entry, data, f"lane {number}", notes)
         images.append(image)
         entries.append(entry)
     return images, entries
 
 
+def _add_mask(
+    project: Project,
+    source: IlpProject,
+    mask: IlpDataset,
+    entry: ImageEntry | None,
+    data: str | Path | None,
+    lane: str,
+    notes: list[str],
+) -> None:
+    """Give an image its prediction mask; one that is not found is waited for like an image."""
+    if entry is None:
+        notes.append(f"{lane}: its prediction mask was left out, as its image was")
+        return
+    if project.document.image(entry.id).mask is not None:
+        notes.append(f"{lane}: the prediction mask of an earlier lane was left out: that has the same image")
+    try:
+        uri, how = _linked(project, mask, open_dataset(source, mask, data))
+        project.mask_image(entry.id, uri, axes=how["axes"], level=how["level"])
+    except InputError as error:
+        expected = _expected(project, source, mask)
+        if expected is not None and (expected.shape, expected.n_frames) == (entry.shape, entry.n_frames):
+            project.expect_mask(entry.id, expected)
+        else:
+            notes.append(f"{lane}: its prediction mask was left out: {error}")
+            return
+        notes.append(f"{lane}: its prediction mask is waited for: {error}")
+    there = project.document.image(entry.id).mask
+    if there is not None and mask.nickname:
+        project.name_image(there.id, mask.nickname)
+
+
 def _expect_image(project: Project, source: IlpProject, data: IlpDataset) -> ImageEntry | None:
-    """An image that was not found, of the size that ilastik noted; None where it noted none, or it cannot join the others."""
+    """An image that was not found; None where it cannot join the others."""
+    expected, there = _expected(project, source, data), project.document.images
+    if expected is None:
+        return None
+    kinds = [(len(e.shape), len(e.channel_names)) for e in (*there[:1], expected)]
+    return project.expect_image(expected) if kinds[0] == kinds[-1] else None
+
+
+def _expected(project: Project, source: IlpProject, data: IlpDataset) -> ImageEntry | None:
+    """What was not found, of the size that ilastik noted; None where it noted none."""
     n_channels, frames = data.length("c"), data.length("t")
-    if data.location != "file" or len(data.paths) > 1 or data.shape is None or n_channels is None:
+    if data.location != "file" or not is_one_file(data) or data.shape is None or n_channels is None:
         return None
     if math.prod(data.shape) > LARGEST:
         return None
     axes = "".join(a for a in data.axes if a in "yx" or data.length(a) != 1)
     shape = tuple(data.length(a) or 1 for a in SPATIAL if a in axes)
     names = tuple(f"channel {i}" for i in range(n_channels)) if n_channels > 1 else ("intensity",)
-    there = project.document.images
-    if there and (len(there[0].shape), len(there[0].channel_names)) != (len(shape), n_channels):
-        return None
     stored = PureWindowsPath(data.paths[0])
     home = source.path.absolute().parent
     path = stored.as_posix() if stored.drive else noted(os.path.join(home, data.paths[0]), project.folder)
-    return project.expect_image(
-        ImageEntry("", path, shape, axes, "", names, options={"axes": axes}, n_frames=frames or 1)
-    )
+    return ImageEntry("", path, shape, axes, "", names, options={"axes": axes}, n_frames=frames or 1)
 
 
-def _add_image(project: Project, data: IlpDataset, image: ArrayImage) -> ImageEntry:
-    """Link an image as it was opened; what no path leads to is written into the project."""
-    if data.location != "embedded" and len(data.paths) == 1:
+def _linked(project: Project, data: IlpDataset, image: ArrayImage) -> tuple[str, dict[str, Any]]:
+    """(where an image is as it was opened, how it is opened); what no path leads to is written into the project."""
+    if is_one_file(data):
         for axes in (None, image.axes):
             try:
                 opened = open_image(image.uri, axes=axes, level=data.level or None)
@@ -170,14 +208,14 @@ def _add_image(project: Project, data: IlpDataset, image: ArrayImage) -> ImageEn
                 continue
             if _looks_like(opened, image):
                 size = image.pixel_size if opened.pixel_size is None else None
-                return project.add_image(image.uri, axes=axes, level=data.level or None, pixel_size=size)
+                return image.uri, {"axes": axes, "level": data.level or None, "pixel_size": size}
     name, n = re.sub(r"[^\w.-]+", "_", data.nickname) or "image", 1
     path = project.folder / IMAGES / f"{name}.h5"
     while path.exists():
         n += 1
         path = path.with_name(f"{name}_{n}.h5")
     write_image(image, path)
-    return project.add_image(path)
+    return str(path), {"axes": None, "level": None, "pixel_size": None}
 
 
 def _looks_like(opened: ArrayImage, image: ArrayImage) -> bool:
@@ -198,10 +236,10 @@ def _paint_lanes(
     stage: IlpStage,
     images: list[ArrayImage | None],
     entries: list[ImageEntry | None],
-    ids: list[int],
+    ids: Mapping[int, int],
     notes: list[str],
 ) -> tuple[int, int]:
-    """(strokes, pixels) that were painted. ids : of the task's classes."""
+    """(strokes, pixels) that were painted. ids : of the task's classes, by ilastik's numbers."""
     n_strokes, n_pixels = 0, 0
     for number, (labels, entry, image) in enumerate(zip(stage.labels, entries, images)):
         if entry is not None and len(labels):
@@ -210,19 +248,9 @@ def _paint_lanes(
             except InputError as error:
                 notes.append(f"lane {number}, {task}: {len(labels):,} painted pixels were left out: {error}")
                 continue
-            n_strokes += _paint(project, task, entry.id, found, ids)
+            n_strokes += project.paint_labels(task, entry.id, found, ids)
             n_pixels += len(found)
     return n_strokes, n_pixels
-
-
-def _paint(project: Project, task: str, image: str, labels: Labels, ids: list[int]) -> int:
-    """Paint connected pixels of one class as one stroke; returns how many strokes that are."""
-    columns = len(project.document.image(image).extent)
-    order = np.argsort(labels.strokes, kind="stable")
-    strokes = np.split(order, np.flatnonzero(np.diff(labels.strokes[order])) + 1)
-    for rows in strokes:
-        project.paint(task, image, ids[labels.classes[rows[0]] - 1], labels.coords[rows, -columns:], origin="import")
-    return len(strokes)
 
 
 def _set_features(project: Project, task: str, stage: IlpStage, notes: list[str]) -> None:
