@@ -389,6 +389,16 @@ def test_classes_that_are_made_have_the_colors_of_the_file(study, tmp_path):
         assert dense(project.labels("main", image), (40, 50))[10:14, 20:24].tolist() == [[3] * 4] * 4
 
 
+def test_what_a_mapping_names_and_the_file_does_not_hold_is_told(study, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((40, 50), np.uint8))
+    with Project.open(study) as project:
+        image = project.document.images[0].id
+        done = import_labels(
+            project, tmp_path / "a.npy", image=image, mapping={1: "cell", 2: "cell", "Tumor": "cell", "x": None}
+        )
+    assert done.notes == (f"{tmp_path / 'a.npy'} holds no 'Tumor', 'x', 2",)
+
+
 # ---------------------------------------------------------------- the command line
 
 
@@ -417,6 +427,9 @@ def test_labels_import_and_export_as_commands(study, tmp_path):
     done = brushwork(tmp_path, "import", "painted.tif", *arguments)
     assert done.returncode == 0, done.stderr
     assert "1 strokes, 18 pixels" in done.stdout
+    np.save(tmp_path / "part.npy", values[:9, :20])
+    wrong = brushwork(tmp_path, "import", "part.npy", "--into", "study.brushwork", "--map", "1=cell")
+    assert "need an offset that says where their first pixel lies" in wrong.stderr
     done = brushwork(tmp_path, "export", "study.brushwork", "-o", "cells.geojson")
     assert done.returncode == 0, done.stderr
     (found,) = geojson.read(tmp_path / "cells.geojson")[0]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+import tensorstore as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,7 +255,7 @@ def test_what_ilastik_cannot_compute_is_told_and_left_out_with_the_forest(tmp_pa
 
 
 def test_images_are_linked_as_ilastik_opens_them(tmp_path):
-    """Pictures have a channel there, TIFFs lose axes of length 1, arrays and HDF5 keep them."""
+    """Pictures have a channel there, TIFFs lose axes of length 1, arrays, HDF5 and N5 keep them."""
     grey = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
     write_image(as_image(grey), tmp_path / "grey.png")
     write_image(as_image(grey), tmp_path / "grey.tif")
@@ -262,11 +263,14 @@ def test_images_are_linked_as_ilastik_opens_them(tmp_path):
     with h5py.File(tmp_path / "film.h5", "w") as file:
         file["some/film"] = np.stack([grey, grey])
         file["some/film"].attrs["axistags"] = axistags("tyx")
+    n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{tmp_path}/thick.n5/some/stack/"}, "create": True}
+    ts.open(n5, dtype="uint8", shape=(1, *SHAPE[::-1], 1)).result()[0, ..., 0] = grey.T
     for name, axes, lane_axes, inside in (
         ("grey.png", None, "yxc", ""),
         ("grey.tif", None, "yx", ""),
         ("thick.npy", "zyxc", "zyxc", ""),
         ("film.h5", None, "tyx", "/some/film"),
+        ("thick.n5", "zyxc", "zyxc", "/some/stack"),
     ):
         with Project.create(tmp_path / f"{name}.brushwork") as project:
             entry = project.add_image(tmp_path / name, axes=axes)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from brushwork import outlines
 from brushwork.errors import InputError
 from brushwork.outlines import containing, crossed, enclosed, polygons
 
@@ -145,7 +146,17 @@ def test_a_line_that_leaves_the_image_has_the_pixels_of_a_whole_walk(ends, shape
     assert crossed(ends, shape).tolist() == walked(*ends, shape)
 
 
+@pytest.mark.parametrize("piece", [1, 7, 100])
+def test_a_line_of_many_corners_is_the_sum_of_its_segments(monkeypatch, piece):
+    monkeypatch.setattr(outlines, "PIECE", piece)
+    line = np.random.default_rng(0).uniform(-5, 17, (60, 2)).round(1)
+    alone = {tuple(pixel) for ends in pairwise(line) for pixel in walked(*ends, (9, 12))}
+    assert crossed(line, (9, 12)).tolist() == [list(pixel) for pixel in sorted(alone)]
+
+
 def test_long_lines_and_many_points_take_what_their_part_in_the_image_takes():
     assert len(crossed(ring((0, 0), (6e7, 0)), (20, 30))) == 30
     assert crossed(ring((-1e9, -1e9), (1e9, 1e9)), (1, 3)).tolist() == [[0, 0]]
     assert containing(np.full((100_000, 2), 2.5), (5, 5)).tolist() == [[2, 2]]
+    with pytest.raises(InputError, match="covers"):
+        crossed(ring((0, 0), (1e9, 1)), (1 << 31, 1 << 31))

@@ -134,15 +134,19 @@ def test_the_prediction_is_taken_over_but_never_over_what_a_hand_painted(bench):
 
 def test_labels_are_imported_with_values_and_place(bench, tmp_path):
     values = np.zeros((20, 30), np.uint8)
-    values[2, 3:9], values[15, 3:9] = 7, 200
+    values[2, 3:9], values[15, 3:9], values[18, 3:9] = 7, 200, 9
     np.save(tmp_path / "labels.npy", values)
-    with pytest.raises(InputError, match="belong to no class"):
-        bench.import_labels(str(tmp_path / "labels.npy"), offset=(0, 0))
-    assert bench.import_labels(str(tmp_path / "labels.npy"), mapping={7: 2, 200: 1}, offset=(10, 40)) == 2
+    with pytest.raises(InputError, match="no class is given for 9, 200"):
+        bench.import_labels(str(tmp_path / "labels.npy"), {7: "in"}, offset=(0, 0))
+    first, second = (c.name for c in bench.classes[:2])
+    done = bench.import_labels(str(tmp_path / "labels.npy"), {7: second, 200: first, 9: None}, offset=(10, 40))
+    assert (done.strokes, done.pixels) == (2, 12)
     found = {tuple(c): k for c, k in zip(bench.labels().coords.tolist(), bench.labels().classes.tolist())}
-    assert found[12, 43] == 2
-    assert found[25, 43] == 1
+    assert found[12, 43] == bench.classes[1].id
+    assert found[25, 43] == bench.classes[0].id
     assert len(found) == 12
+    bench.import_labels(str(tmp_path / "labels.npy"), {7: None, 200: None, 9: "new"}, offset=(0, 0))
+    assert [c.name for c in bench.classes][-1] == "new"
 
 
 def test_a_box_limits_what_is_predicted(bench):

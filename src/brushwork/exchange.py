@@ -67,7 +67,7 @@ def label_file(path: str | Path, *, image: Image | None = None, names: str | Pat
     image : that annotations are on; pixels outside are not counted. names : label descriptions of ITK-SNAP, which name values.
     Raises InputError where a file cannot be read, or the values are no whole numbers.
     """
-    if _is_annotations(path):
+    if is_annotations(path):
         found, notes = geojson.read(Path(path))
         plane = image.shape[-2:] if image is not None else UNBOUNDED
         pixels: Counter[str] = Counter()
@@ -81,7 +81,8 @@ def label_file(path: str | Path, *, image: Image | None = None, names: str | Pat
     return LabelFile(str(path), tuple(LabelValue(value, name, n, color) for value, name, color, n in counted))
 
 
-def _is_annotations(path: str | Path) -> bool:
+def is_annotations(path: str | Path) -> bool:
+    """Whether a file holds shapes of named classes; their numbers are not in the file."""
     return suffix_of(Path(path), geojson.SUFFIXES) in geojson.SUFFIXES
 
 
@@ -131,7 +132,7 @@ def read_labels(
 
     classes : value (LabelFile) -> class from 1, or 0 to leave it out. offset : as for `open_labels`.
     """
-    if not _is_annotations(path):
+    if not is_annotations(path):
         return open_labels(path, image, mapping=classes, offset=offset)
     annotations, _ = geojson.read(Path(path))
     by_name = {name: classes[i] for i, name in enumerate(dict.fromkeys(a.name for a in annotations), start=1)}
@@ -165,13 +166,15 @@ def import_labels(
     numbers = {value: 0 if name is None else 1 + order.index(name) for value, name in by_value.items()}
     found = read_labels(path, opened, numbers, offset=offset)
     ids = _with_classes(project, there, order, {by_value[v.value]: v.color for v in reversed(file.values)})
-    columns = len(project.document.image(image).extent)
-    by_stroke = np.argsort(found.strokes, kind="stable")
-    parts = np.split(by_stroke, np.flatnonzero(np.diff(found.strokes[by_stroke])) + 1) if len(found) else []
-    for part in parts:
-        class_id = ids[order[found.classes[part[0]] - 1]]
-        project.paint(there.name, image, class_id, found.coords[part, -columns:], origin="import")
-    return Imported(len(parts), len(found), tuple((v, by_value[v.value]) for v in file.values), file.notes)
+    n_strokes = project.paint_labels(there.name, image, found, {k: ids[name] for k, name in enumerate(order, start=1)})
+    notes = (*file.notes, *_unused(file, mapping or {}))
+    return Imported(n_strokes, len(found), tuple((v, by_value[v.value]) for v in file.values), notes)
+
+
+def _unused(file: LabelFile, mapping: Meanings) -> list[str]:
+    """In words, what a mapping names that the file does not hold."""
+    absent = set(mapping) - {v.value for v in file.values} - {v.name for v in file.values}
+    return [f"{file.path} holds no {_few(sorted(map(repr, absent)))}"] if absent else []
 
 
 def _with_classes(

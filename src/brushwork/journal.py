@@ -75,7 +75,9 @@ def _next_frame(file: BinaryIO, left: int) -> tuple[Record, int] | None:
         return None
     try:
         header = json.loads(rest[:n_header])
-    except ValueError:
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(header, dict):
         return None
     return Record(header, rest[n_header:]), len(start) + len(rest)
 

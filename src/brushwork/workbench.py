@@ -4,7 +4,7 @@ A face calls the methods on its own thread and is told by `changed` what to draw
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from brushwork.blocks import Region, middle
 from brushwork.classifier import Classifier
 from brushwork.counts import Counts
 from brushwork.errors import InputError, RunError
+from brushwork.exchange import Imported, Meanings, import_labels
 from brushwork.explain import Explanation
 from brushwork.features import Feature, FeatureSet
 from brushwork.image import Image
@@ -186,7 +187,7 @@ class Workbench:
     def _new_task(self, name: str, like: Sequence[PaintClass]) -> str:
         added = self.project.add_task(name)
         for c in like:
-            made = self.project.add_class(added.name, c.name, c.color)
+            made = self.project.add_class(added.name, c.name, c.color, prediction_color=c.prediction_color)
             self.project.change_class(added.name, made.id, visible=c.visible)
         return added.name
 
@@ -319,18 +320,17 @@ class Workbench:
         """Take the prediction of a region over as strokes (taken_over.of_prediction)."""
         ids = self.tiles.picture(self.image_id, SEGMENTATION, region)
         painted = (self.labels(), self.labels(check=True))
-        return self._paint_all(taken_over.of_prediction(ids, region, self.image, self.classes, painted), "prediction")
+        found = taken_over.of_prediction(ids, region, self.image, self.classes, painted)
+        done = [self.project.paint(self.task_name, self.image_id, i, at, origin="prediction") for at, i in found]
+        self.strokes_changed()
+        return done
 
-    def import_labels(
-        self, uri: str, *, mapping: Mapping[int, int] | None = None, offset: Sequence[int] | None = None
-    ) -> int:
-        """Paint a label image on the image in front (taken_over.of_labels); returns the number of strokes."""
-        found = taken_over.of_labels(uri, self.image, self.classes, mapping=mapping, offset=offset)
-        return len(self._paint_all(found, "import"))
-
-    def _paint_all(self, strokes: taken_over.Ready, origin: str) -> list[Stroke]:
-        """Paint on the image in front."""
-        done = [self.project.paint(self.task_name, self.image_id, i, at, origin=origin) for at, i in strokes]
+    def import_labels(self, path: str, mapping: Meanings, *, offset: Sequence[int] | None = None) -> Imported:
+        """Paint what a file holds on the image in front; classes that there are not are made (exchange.import_labels)."""
+        image, task = self.entry.id, self.task_name
+        done = import_labels(
+            self.project, path, image=image, task=task, mapping=mapping, offset=offset, new_classes=True
+        )
         self.strokes_changed()
         return done
 

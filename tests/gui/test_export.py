@@ -61,6 +61,31 @@ def test_every_image_of_the_project_is_written_as_predict_writes_it(painted, tmp
     dialog.close()
 
 
+def test_what_the_mask_of_an_image_leaves_out_is_not_written(painted, tmp_path):
+    p, bench = painted, painted.dock.bench
+    mask = np.ones((120, 160), np.uint8)
+    mask[:40] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    bench.project.mask_image(bench.image_id, tmp_path / "mask.npy")
+    p.dock.export()
+    dialog = p.dock.export_dialog
+    dialog.format.setCurrentText("NumPy")
+    dialog.take_all()
+    dialog.start()
+    p.until(lambda: dialog.write.isEnabled(), "the end of the export")
+    model = bench.learn().model
+    for name, kept in (("a", mask), ("b", np.ones_like(mask))):
+        written = np.load(tmp_path / "study_results" / f"{name}_probabilities.npy")
+        expected = model.predict_array(np.load(tmp_path / f"{name}.npy"))
+        np.testing.assert_array_equal(written, np.rint(expected * 255).astype(np.uint8) * kept)
+    dialog.close()
+    bench.project._images._open.clear()
+    (tmp_path / "mask.npy").unlink()
+    p.dock.export()
+    assert "mask.npy is not in" in p.dock.message.text()
+    assert "relink" in p.dock.message.text()
+
+
 def test_cancelling_leaves_nothing_that_looks_finished(painted, tmp_path):
     p = painted
     p.dock.export()
@@ -216,12 +241,13 @@ def test_an_export_trains_once_what_brushwork_train_trains(painted, monkeypatch,
 def test_files_are_named_short(painted, tmp_path):
     p = painted
     np.save(tmp_path / "colour.npy", np.zeros((20, 20, 3), np.uint8))
-    image = open_image(tmp_path / "colour.npy", axes="yxc")
+    path = str(tmp_path / "colour.npy")
+    chosen = exporting.Chosen(path, open_image(path, axes="yxc"))
     p.dock.export()
     dialog = p.dock.export_dialog
     dialog.take_files([str(tmp_path / "nothing.tif")])
     assert dialog.words.text().startswith("nothing.tif does not exist")
-    dialog._take([(str(tmp_path / "colour.npy"), lambda: image)])
+    dialog._take([(path, lambda: chosen)])
     told = dialog.table.item(0, 2)
     assert told.text().startswith("colour.npy has 3 channels")
     assert dialog.table.item(0, 0).toolTip() == str(tmp_path / "colour.npy")

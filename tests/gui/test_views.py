@@ -269,6 +269,36 @@ def test_the_layer_says_whose_probability_it_shows(open_window, disc, tmp_path):
     assert layer.name == "unsure"
 
 
+def test_predictions_are_shown_in_the_colour_they_were_given(open_window, disc, tmp_path):
+    p = open_window(tmp_path / "disc.brushwork", [disc])
+    two_strokes(p)
+    p.until_ready()
+    scene, second = p.dock.scene, p.dock.bench.classes[1]
+    p.dock.bench.change_class(second.id, prediction_color="#00ff00")
+    p._wait(200)
+    assert np.allclose(scene.prediction.colormap.map(second.id), (0, 1, 0, 1))
+    assert not np.allclose(scene.strokes.layer.colormap.map(second.id), (0, 1, 0, 1)), "strokes keep theirs"
+    p.keep("prediction-colour-fill")
+    p.dock.view_box.setCurrentText("probability")
+    p._wait(200)
+    np.testing.assert_allclose(scene.probability.colormap.map(1.0).ravel(), (0, 1, 0, 1), atol=0.01)
+    p.keep("prediction-colour-probability")
+    p.key(Qt.Key.Key_1, CONTROL)
+    assert scene.probability.colormap.name == "viridis"
+    p.dock.view_box.setCurrentText("unsure")
+    assert scene.probability.colormap.name == "magma"
+
+
+def test_an_image_is_called_by_its_nickname(open_window, disc, tmp_path):
+    p = open_window(tmp_path / "disc.brushwork", [disc])
+    bench = p.dock.bench
+    assert p.dock.images.box.currentText() == disc.name
+    bench.project.name_image(bench.image_id, "the first day")
+    bench.show_image(bench.image_id)
+    assert p.dock.images.box.currentText() == "the first day"
+    assert p.dock.scene.images[0].name == "the first day"
+
+
 def test_a_place_that_was_suggested_is_gone_back_to(open_window, disc, tmp_path):
     p = open_window(tmp_path / "disc.brushwork", [disc])
     two_strokes(p)

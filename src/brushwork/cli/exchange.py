@@ -100,9 +100,7 @@ def import_(
         )
     _show(file, ((value, name or "left out") for value, name in done.classes))
     _tell(done.notes)
-    console.print(
-        f"{done.strokes:,} strokes, {done.pixels:,} pixels painted in {into}", highlight=False, soft_wrap=True
-    )
+    _say(f"{done.strokes:,} strokes, {done.pixels:,} pixels painted in {into}")
 
 
 @app.command("export")
@@ -145,11 +143,8 @@ def _import_ilp(file: Path, out: Path | None, data: Path | None, dialect: str | 
     done = import_ilp(file, out or file.with_suffix(PROJECT_SUFFIX), data=data, dialect=dialect)
     _tell(done.notes)
     forests = f", and the forest of {', '.join(done.models)}" if done.models else ""
-    console.print(
-        f"{done.folder}: {done.n_images} of {done.n_lanes} images, {done.n_strokes:,} strokes, {done.n_pixels:,} pixels{forests}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    counts = f"{done.n_images} of {done.n_lanes} images, {done.n_strokes:,} strokes, {done.n_pixels:,} pixels"
+    _say(f"{done.folder}: {counts}{forests}")
 
 
 def _export_ilp(project: Path, out: Path, task: str, links: str, threads: int | None, overwrite: bool) -> None:
@@ -160,11 +155,7 @@ def _export_ilp(project: Path, out: Path, task: str, links: str, threads: int | 
         done = export_ilp(there, out, task=task, links=links, threads=threads, overwrite=overwrite)
     _tell(done.notes)
     forest = f"a forest of {done.n_trees} trees" if done.n_trees else "no forest"
-    console.print(
-        f"{done.path}: {done.n_images} images, {done.n_pixels:,} painted pixels, {forest}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _say(f"{done.path}: {done.n_images} images, {done.n_pixels:,} painted pixels, {forest}")
 
 
 def _links(embed: bool, absolute: bool) -> str:
@@ -213,19 +204,31 @@ def _image(project: "Project", name: str | None) -> str:
     return entries[0].id
 
 
-def _show(title: str, rows: "Iterable[tuple[LabelValue, str]]") -> None:
-    """A table of values; the last column, of classes, only where there are any."""
+def _show(file: str, rows: "Iterable[tuple[LabelValue, str]]") -> None:
+    """A table of values: their numbers, names and classes where there are any. file : of labels."""
     from rich.text import Text
 
     from brushwork.cli.tables import table
+    from brushwork.exchange import is_annotations
 
     shown = list(rows)
-    has_classes = any(name for _, name in shown)
-    made = table("value", "name", "pixels", *(["class"] if has_classes else []))
-    for value, name in shown:
-        made.add_row(str(value.value), Text(value.name), f"{value.pixels:,}", *([Text(name)] if has_classes else []))
-    console.print(title, highlight=False, markup=False, soft_wrap=True)
+    has_numbers, has_names = not is_annotations(file), any(value.name for value, _ in shown)
+    columns: dict[str, list[str | Text]] = {
+        "value": [str(value.value) for value, _ in shown if has_numbers],
+        "name": [Text(value.name) for value, _ in shown if has_names],
+        "pixels": [f"{value.pixels:,}" for value, _ in shown],
+        "class": [Text(name) for _, name in shown if name],
+    }
+    there = {heading: cells for heading, cells in columns.items() if cells}
+    made = table(*there)
+    for row in zip(*there.values()):
+        made.add_row(*row)
+    _say(file)
     console.print(made)
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(notes: "Iterable[str]") -> None:

@@ -78,7 +78,7 @@ def info_ilp(path: Path) -> None:
 
 def _place(project: "IlpProject", data: "IlpDataset") -> str:
     """Where an input is, and whether what is there is what was painted on."""
-    from brushwork.interchange.ilp_images import locate, open_dataset
+    from brushwork.interchange.ilp_images import doubt, locate, open_dataset
 
     size = f"{data.axes} {data.shape}" if data.shape is not None else data.axes
     name = data.nickname or " ".join(Path(p).name for p in data.paths)
@@ -86,13 +86,15 @@ def _place(project: "IlpProject", data: "IlpDataset") -> str:
     if found is None:
         return f"{name}  {size}  not found: {' '.join(data.paths)}"
     where = {"as stored": "found", "moved": f"found at {' '.join(found.uris)}", "url": f"at {' '.join(found.uris)}"}
+    told = [where.get(found.how, found.how)]
     try:
         if found.how != "url":
             image = open_dataset(project, data)
+            told.append(doubt(data, image.uri))
             size = size if data.shape is not None else f"{image.axes} {image.shape}"
     except InputError as error:
         return f"{name}  {size}  cannot be used: {error}"
-    return f"{name}  {size}  {where.get(found.how, found.how)}"
+    return f"{name}  {size}  {'; '.join(filter(None, told))}"
 
 
 def _stage_facts(stage: "IlpStage", which: str) -> list[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """Options that several commands share, and how their values are read."""
 
-import glob
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,14 +64,13 @@ def feature_set(text: str) -> "FeatureSet":
 
 
 def expanded(paths: list[str]) -> list[str]:
-    """The files that patterns name (where the shell did not expand them); other paths are kept as they are."""
+    """What patterns name (where the shell did not expand them), also inside files; other paths are kept as they are."""
     found = []
     for path in paths:
         if any(c in path for c in "*?[") and not Path(path).exists() and "://" not in path:
-            matches = sorted(glob.glob(path))
-            if not matches:
-                raise InputError(f"no file matches {path!r} in {Path.cwd()}")
-            found += matches
+            from brushwork.io.planes import matching
+
+            found += matching(path)
         else:
             found.append(path)
     return found

@@ -11,11 +11,12 @@ from brushwork.cli import options as o
 from brushwork.cli.console import before_computing, console, errors, parse_bytes, progress
 from brushwork.cli.ilp import Dialect, is_ilp, model_of_ilp
 from brushwork.cli.main import app
-from brushwork.cli.projects import images_of, is_project, model_of
+from brushwork.cli.projects import images_of, is_project, masks_of, model_of
 from brushwork.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from brushwork.classifier import Classifier
+    from brushwork.image import Image
     from brushwork.jobs import Settings
 
 SUFFIXES = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "hdf5": ".h5", "npy": ".npy", "png": ".png"}
@@ -41,7 +42,11 @@ def predict(
         str | None, typer.Option("--dtype", help="uint8 (default), uint16 or float32; 1.0 becomes the type's maximum.")
     ] = None,
     ignore: Annotated[
-        str | None, typer.Option("--ignore", help="A mask; pixels where it is not 0 are left out.")
+        str | None,
+        typer.Option(
+            "--ignore",
+            help="A mask; pixels where it is not 0 are left out. It takes the place of the masks of a project's own images.",
+        ),
     ] = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate to the model's pixel size and back.")
@@ -89,7 +94,14 @@ def predict(
         classifier = model_of(model, task, threads) if is_project(model) else Classifier.load(model)
     targets = _targets(images, out, output, as_)
     mask_uri = resolved(ignore) if ignore else None
-    wanted = asked(classifier, settings, ignore=mask_uri, axes=axes, level=level, pixel_size=pixel_size)
+    masks = masks_of(model, images) if is_project(model) and mask_uri is None else {}
+    left_out = {uri: f"all but {mask.uri} {stamp(mask.uri)}" for uri, mask in masks.items()}
+    wanted = {
+        uri: asked(
+            classifier, settings, ignore=left_out.get(uri, mask_uri), axes=axes, level=level, pixel_size=pixel_size
+        )
+        for uri in images
+    }
     finished = set() if overwrite else _finished(images, targets, classifier, settings, wanted)
     before_computing()
     told = False
@@ -103,7 +115,9 @@ def predict(
         if not told and (note := pixel_size_note(classifier, image, resample=resample)):
             errors.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
             told = True
-        mask = open_image(mask_uri, like=classifier.axes.replace("c", "")) if mask_uri else None
+        mask: Image | None = masks.get(uri)
+        if mask_uri is not None:
+            mask = open_image(mask_uri, like=classifier.axes.replace("c", ""))
         began = time.perf_counter()
         with progress(Path(uri).name) as show:
             written = predict_image(
@@ -115,21 +129,28 @@ def predict(
             "stamp": stamp(uri),
             "output": target.name,
             "kind": output,
-            "model_hash": wanted["model_hash"],
+            "model_hash": wanted[uri]["model_hash"],
         }
         opened = {"axes": axes or image.axes, "level": level, "pixel_size": image.pixel_size}
-        record(target.parent, model, settings, entry | opened | {"seconds": round(seconds, 2), "asked": wanted})
+        record(target.parent, model, settings, entry | opened | {"seconds": round(seconds, 2), "asked": wanted[uri]})
         console.print(f"{written}  ({seconds:.2f} s)", highlight=False, soft_wrap=True)
 
 
 def _finished(
-    images: list[str], targets: list[Path], classifier: "Classifier", settings: "Settings", wanted: dict[str, Any]
+    images: list[str],
+    targets: list[Path],
+    classifier: "Classifier",
+    settings: "Settings",
+    wanted: dict[str, dict[str, Any]],
 ) -> set[Path]:
-    """The targets that this command wrote before; refuses, all at once, those that are there for another reason."""
+    """The targets that this command wrote before; refuses, all at once, those that are there for another reason.
+
+    wanted : what is asked of each image.
+    """
     from brushwork.jobs import is_recorded, output_files
 
     files = {target: output_files(classifier, target, settings) for target in targets}
-    finished = {t for t, uri in zip(targets, images) if is_recorded(t, files[t], uri, wanted)}
+    finished = {t for t, uri in zip(targets, images) if is_recorded(t, files[t], uri, wanted[uri])}
     there = [str(f) for t in targets if t not in finished for f in files[t] if f.exists()]
     if there:
         names = ", ".join(there[:4]) + (f" and {len(there) - 4} more" if len(there) > 4 else "")

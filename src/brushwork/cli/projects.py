@@ -1,7 +1,7 @@
 """Projects on the command line: brushwork open and pack, and what train, predict and info do with one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from brushwork.project_suffix import SUFFIX
 if TYPE_CHECKING:
     from brushwork.classifier import Classifier
     from brushwork.image import Image
-    from brushwork.project import ImageEntry, Project
+    from brushwork.project import ImageEntry, PaintClass, Project
 
 
 def is_project(path: str | Path) -> bool:
@@ -72,23 +72,52 @@ def images_of(path: str | Path) -> dict[str, "Image"]:
     return {image.uri: image for image in images}
 
 
+def masks_of(path: str | Path, uris: Sequence[str]) -> dict[str, "Image"]:
+    """What the masks of a project leave out, by those of these paths that are its images'.
+
+    Raises InputError where a mask is not found.
+    """
+    from brushwork.interchange.ilp_images import LeftOut
+    from brushwork.io.places import opened_at
+    from brushwork.project import Project
+
+    found: dict[str, Image] = {}
+    with Project.open(path) as project:
+        masks = {project.place(e.id): e.mask for e in project.document.images}
+        for uri in uris:
+            mask = masks.get(opened_at(uri, Path()))
+            if mask is not None:
+                found[uri] = LeftOut(project.image(mask.id))
+    return found
+
+
 def info_project(path: Path) -> None:
     """What a project holds."""
     from brushwork.cli.tables import facts
 
     with opened(path) as project:
         document = project.document
-        rows: list[tuple[str, Any]] = [
-            (f"image {i + 1}", f"{e.path}  {e.axes} {e.shape} {e.dtype}") for i, e in enumerate(document.images)
-        ]
+        rows: list[tuple[str, Any]] = []
+        for i, e in enumerate(document.images, start=1):
+            rows.append((f"image {i}", _described(e) + (f"  called {e.nickname}" if e.nickname else "")))
+            rows += [("  mask", _described(e.mask))] if e.mask is not None else []
         for task in document.tasks:
             strokes = [s for s in task.strokes if not s.undone]
             rows += [
                 (f"task {task.name}", f"{len(strokes)} strokes, features {task.features}, estimator {task.estimator}"),
-                ("  classes", ", ".join(f"{c.name} ({c.color})" for c in task.classes)),
+                ("  classes", ", ".join(f"{c.name} ({_colors(c)})" for c in task.classes)),
             ]
             rows += [("  model", f"{m.file}  accuracy {m.accuracy}") for m in task.models[-1:]]
     console.print(facts(str(path), rows))
+
+
+def _described(entry: "ImageEntry") -> str:
+    return f"{entry.path}  {entry.axes} {entry.shape} {entry.dtype}"
+
+
+def _colors(paint_class: "PaintClass") -> str:
+    apart = paint_class.prediction_color
+    return f"{paint_class.color}, predicted {apart}" if apart else paint_class.color
 
 
 @app.command("open")
@@ -137,12 +166,17 @@ def relink(
     project: Annotated[Path, typer.Argument(help="The project, NAME.brushwork.")],
     path: Annotated[str, typer.Argument(help="Where one of its images is now.")],
     image: Annotated[
-        str | None, typer.Option("--image", help="Which image that is, as it was called; else the missing one it fits.")
+        str | None,
+        typer.Option("--image", help="Which image or mask that is, as it was called; else the missing one it fits."),
     ] = None,
 ) -> None:
-    """Say where an image is that was moved; others that moved with it are found too."""
+    """Say where an image or its mask is that was moved; others that moved with it are found too."""
     with opened(project) as there:
-        wanted = [image_named(there, image)] if image is not None else _lost(there)
+        if image is not None:
+            wanted = [_named(there, image, there.document.entries)]
+        else:  # masks are known by their size alone
+            is_image = {e.id for e in there.document.images}
+            wanted = [e for e in _lost(there) if e.id in is_image or Path(e.path).name == Path(path).name]
         if not wanted:
             raise InputError(f"every image of {project} is where it was; say which one is meant with --image NAME")
         found = _relinked(there, wanted, path)
@@ -153,9 +187,9 @@ def relink(
 
 
 def _lost(project: "Project") -> "list[ImageEntry]":
-    """The images that are not where they were, or cannot be opened there."""
+    """The images and masks that are not where they were, or cannot be opened there."""
     lost = []
-    for entry in project.document.images:
+    for entry in project.document.entries:
         try:
             project.image(entry.id)
         except InputError:
@@ -164,10 +198,13 @@ def _lost(project: "Project") -> "list[ImageEntry]":
 
 
 def image_named(project: "Project", name: str) -> "ImageEntry":
-    """The one image that is called so, by its file's name or by its path."""
-    entries = project.document.images
+    """The one image that is called so, by its file's name, its nickname or its path."""
+    return _named(project, name, project.document.images)
+
+
+def _named(project: "Project", name: str, entries: "Sequence[ImageEntry]") -> "ImageEntry":
     found = [e for e in entries if name in (e.path, project.place(e.id))]
-    found = found or [e for e in entries if name == Path(e.path).name]
+    found = found or [e for e in entries if name in (Path(e.path).name, e.nickname)]
     if not found:
         raise unknown("image", name, [e.path for e in entries])
     if len(found) > 1:

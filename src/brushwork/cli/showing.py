@@ -20,7 +20,7 @@ def info(
     """Say what something is: a model, an image, or what a folder holds."""
     from brushwork.cli.ilp import info_ilp, is_ilp
     from brushwork.cli.projects import info_project, is_project
-    from brushwork.io import is_zarr
+    from brushwork.io import is_image_folder
     from brushwork.jobs import RECORD
 
     for name in o.expanded(what):
@@ -33,7 +33,7 @@ def info(
             info_project(path)
         elif (path / RECORD).is_file():
             _info_results(path)
-        elif path.is_dir() and not is_zarr(path):
+        elif path.is_dir() and not is_image_folder(path):
             _info_folder(path)
         else:
             _info_image(name, axes, level)
@@ -115,11 +115,11 @@ def _info_folder(folder: Path) -> None:
 
 def _kind_of(path: Path) -> str:
     """What a file or folder is, in a few words."""
-    from brushwork.io import is_zarr, open_image, readers
+    from brushwork.io import is_image_folder, open_image, readers
 
     if path.suffix == ".bwm":
         return "model"
-    if path.is_dir() and not is_zarr(path) and path.suffix.lower() not in readers():
+    if path.is_dir() and not is_image_folder(path) and path.suffix.lower() not in readers():
         n = sum(p.suffix.lower() in readers() and not p.name.startswith(".") for p in path.iterdir())
         return f"folder of {n} image file{'s' * (n != 1)}" if n else "folder without images"
     try:

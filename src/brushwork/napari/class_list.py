@@ -146,7 +146,7 @@ class ClassList(QTreeWidget):
     def _recolor(self, c: PaintClass) -> None:
         color = QColorDialog.getColor(QColor(c.color), self, f"Colour of {c.name}")
         if color.isValid():
-            self._try(lambda: self._bench.change_class(c.id, color=color.name()))
+            self._try(lambda: self._bench.change_class(c.id, color=color.name(), prediction_color=color.name()))
 
     def _delete(self, c: PaintClass) -> None:
         _, strokes = self._bench.counts()[c.id]

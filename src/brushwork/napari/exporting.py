@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from brushwork.io.places import stem
 from brushwork.jobs import OUTPUTS, RECORD, Settings, asked, predict, record, stamp
 from brushwork.napari import texts
 from brushwork.napari.parts import row
+from brushwork.project import ImageEntry, Project
 from brushwork.report import write_report
 from brushwork.workbench import Workbench
 
@@ -56,7 +59,7 @@ class Export(QObject):
     def __init__(
         self,
         trained: Callable[[], tuple[Classifier, Path]],
-        images: Sequence[tuple[Image, Path]],
+        images: Sequence[tuple["Chosen", Path]],
         output: str,
         *,
         overwrite: bool = False,
@@ -98,12 +101,12 @@ class Export(QObject):
             getattr(self, signal).emit(*values)
 
     def _write_all(self, model: Classifier, file: Path) -> None:
-        for i, (image, path) in enumerate(self._images):
+        for i, (chosen, path) in enumerate(self._images):
             if self._cancel.is_set():
                 break
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._write(i, model, file, image, path)
+                self._write(i, model, file, chosen, path)
                 self._tell("wrote", i, str(path))
             except Cancelled:
                 self._tell("failed", i, "cancelled")
@@ -120,21 +123,43 @@ class Export(QObject):
         except (InputError, RunError) as error:
             return str(error)
 
-    def _write(self, i: int, model: Classifier, file: Path, image: Image, path: Path) -> None:
+    def _write(self, i: int, model: Classifier, file: Path, chosen: "Chosen", path: Path) -> None:
         def show(stage: str, done: int, total: int) -> None:
             if self._cancel.is_set():
                 raise Cancelled
             self._tell("progressed", i, done, total)
 
-        began = time.perf_counter()
-        predict(model, image, path, output=self._settings.output, overwrite=self._overwrite, progress=show)
-        wanted = asked(model, self._settings)
+        began, image, left_out = time.perf_counter(), chosen.image, chosen.left_out
+        given: dict[str, Any] = {"output": self._settings.output, "ignore": left_out, "overwrite": self._overwrite}
+        predict(model, image, path, **given, progress=show)
+        wanted = asked(model, self._settings, **({"ignore": f"all but {left_out.uri}"} if left_out is not None else {}))
         entry = {
             "image": image.uri, "stamp": stamp(image.uri), "output": path.name, "kind": self._settings.output,
             "model_hash": wanted["model_hash"], "asked": wanted, "axes": image.axes, "level": None,
             "pixel_size": image.pixel_size, "seconds": round(time.perf_counter() - began, 2),
         }  # fmt: skip
         record(path.parent, file, self._settings, entry)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """An image to predict, as it is called. left_out : what its mask leaves out, None without one."""
+
+    path: str
+    image: Image
+    left_out: Image | None = None
+
+
+def _of_project(project: Project, entry: ImageEntry) -> Chosen:
+    """Raises InputError where the image or its mask is not found."""
+    from brushwork.interchange.ilp_images import LeftOut
+
+    left_out = LeftOut(project.image(entry.mask.id)) if entry.mask is not None else None
+    return Chosen(entry.path, project.image(entry.id), left_out)
+
+
+def _of_file(path: str, like: str) -> Chosen:
+    return Chosen(path, open_image(path, like=like))
 
 
 def brightness(image: Image) -> tuple[float, ...]:
@@ -163,7 +188,7 @@ class ExportDialog(QDialog):
         self._bench = bench
         self.export: Export | None = None
         self._learnt = bench.learn()
-        self._images: list[tuple[str, Image]] = [(bench.entry.path, bench.image)]
+        self._images: list[Chosen] = [_of_project(bench.project, bench.entry)]
         self._lights = [brightness(bench.project.image(i)) for i in bench.painted_images() if i not in bench.lost]
         self.kind, self.format = QComboBox(), QComboBox()
         self.kind.addItems(KINDS)
@@ -205,15 +230,16 @@ class ExportDialog(QDialog):
 
     def targets(self) -> list[Path]:
         suffix = FORMATS[self.format.currentText()]
-        return [self.folder / f"{stem(path)}_{self.kind.currentText()}{suffix}" for path, _ in self._images]
+        return [self.folder / f"{stem(c.path)}_{self.kind.currentText()}{suffix}" for c in self._images]
 
     def show_images(self) -> None:
         """A line per image, with the name it will have and how like the training it is."""
         self.table.setRowCount(len(self._images))
-        for i, ((path, image), target) in enumerate(zip(self._images, self.targets())):
+        for i, (chosen, target) in enumerate(zip(self._images, self.targets())):
+            path = chosen.path
             try:
-                self._learnt.model.check_image(image)
-                words = shift(image, self._lights)
+                self._learnt.model.check_image(chosen.image)
+                words = shift(chosen.image, self._lights)
             except InputError as error:
                 words = texts.by_name(str(error), path)
             light = QTableWidgetItem(words)
@@ -230,18 +256,19 @@ class ExportDialog(QDialog):
 
     def take_all(self) -> None:
         """Every image of the project."""
-        self._take([(e.path, lambda e=e: self._bench.project.image(e.id)) for e in self._bench.project.document.images])
+        project = self._bench.project
+        self._take([(e.path, partial(_of_project, project, e)) for e in project.document.images])
 
     def take_files(self, paths: Sequence[str]) -> None:
         like = self._learnt.model.axes
-        self._take([(path, lambda path=path: open_image(path, like=like)) for path in paths])
+        self._take([(path, partial(_of_file, path, like)) for path in paths])
 
-    def _take(self, given: Sequence[tuple[str, Any]]) -> None:
+    def _take(self, given: Sequence[tuple[str, Callable[[], Chosen]]]) -> None:
         """Open them; what cannot be opened is told."""
         self._images, wrong = [], []
         for path, opened in given:
             try:
-                self._images.append((path, opened()))
+                self._images.append(opened())
             except InputError as error:
                 wrong.append(texts.by_name(str(error), path))
         self.words.setText("\n".join(wrong))
@@ -270,7 +297,7 @@ class ExportDialog(QDialog):
         if meeting:
             self.words.setText(meeting)
             return
-        chosen = [(self._images[i][1], self.targets()[i]) for i in self._rows]
+        chosen = [(self._images[i], self.targets()[i]) for i in self._rows]
         self.export = Export(self._kept_model, chosen, self.kind.currentText(), overwrite=replace)
         self.export.progressed.connect(self._progressed)
         self.export.wrote.connect(self._wrote)
@@ -285,7 +312,7 @@ class ExportDialog(QDialog):
         targets = [self.targets()[i] for i in self._rows]
         for i, target in enumerate(targets):
             if target in targets[:i]:
-                first, second = (self._images[self._rows[k]][0] for k in (targets.index(target), i))
+                first, second = (self._images[self._rows[k]].path for k in (targets.index(target), i))
                 return f"{first} and {second} would both be written as {target.name}; export them apart, into other folders."
         return ""
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from brushwork.errors import InputError, RunError
-from brushwork.io import is_zarr
+from brushwork.io import is_image_folder
 from brushwork.napari import texts
 from brushwork.napari.parts import button
 from brushwork.workbench import Workbench
@@ -49,7 +49,7 @@ class ImagesPanel(QWidget):
         self.box.clear()
         for entry in self._bench.project.document.images:
             mark = "✓ " if entry.id in painted else ""
-            self.box.addItem(mark + entry.path.rpartition("/")[2], entry.id)
+            self.box.addItem(mark + entry.title, entry.id)
         self.box.setCurrentIndex(self.box.findData(self._bench.image_id))
         self.box.blockSignals(False)
 
@@ -99,7 +99,7 @@ class ImagesPanel(QWidget):
 
     def _ask_where(self) -> None:
         entry, title = self._bench.project.document.image(self._lost), "Where is the image now?"
-        if is_zarr(Path(entry.path)):  # a folder
+        if is_image_folder(Path(entry.path)):
             path = QFileDialog.getExistingDirectory(self, title)
         else:
             path, _ = QFileDialog.getOpenFileName(self, title)

@@ -111,7 +111,7 @@ class Scene:
             pyramid = channel_levels(image, c, overview)
             layer = self.viewer.add_image(
                 pyramid or ChannelArray(image, c), multiscale=pyramid is not None,
-                name=self.bench.entry.path.rpartition("/")[2] if len(names) == 1 else name, scale=scale,
+                name=self.bench.entry.title if len(names) == 1 else name, scale=scale,
                 colormap=color, blending="translucent" if c == 0 else "additive",
                 contrast_limits=_contrast(pixels[c]), visible=c < len(CHANNEL_COLORS),
             )  # fmt: skip
@@ -149,13 +149,14 @@ class Scene:
         if self.strokes is None:
             return
         self._name_probability()
-        wanted = (self.strokes, tuple((c.id, c.color, c.visible) for c in self.bench.classes))
+        self._color_probability()
+        wanted = (self.strokes, tuple((c.id, c.color, c.map_color, c.visible) for c in self.bench.classes))
         if wanted == self._colored:
             return  # another colormap draws both layers again
         self._colored = wanted
         clear: dict[int | None, str] = {None: TRANSPARENT, 0: TRANSPARENT}
         colors: dict[int | None, str] = {c.id: c.color for c in self.bench.classes}
-        seen: dict[int | None, str] = {c.id: c.color if c.visible else TRANSPARENT for c in self.bench.classes}
+        seen: dict[int | None, str] = {c.id: c.map_color if c.visible else TRANSPARENT for c in self.bench.classes}
         self.strokes.layer.colormap = direct_colormap(clear | colors)
         self.prediction.colormap = direct_colormap(clear | seen)
 
@@ -172,7 +173,7 @@ class Scene:
         self.prediction.visible = view in (FILL, OUTLINE)
         self.probability.visible = view in (CLASS, UNSURE)
         self._name_probability()
-        self.probability.colormap = "magma" if view == UNSURE else "viridis"
+        self._color_probability()
         self.refresh()
 
     def show_map(self, name: str, region: Region, pixels: NDArray[np.float32]) -> None:
@@ -202,6 +203,13 @@ class Scene:
         """The layer says what it shows."""
         name = next((c.name for c in self.bench.classes if c.id == self.shown_class), "")
         self.probability.name = UNSURE if self.view == UNSURE else f"{PROBABILITY}: {name}" if name else PROBABILITY
+
+    def _color_probability(self) -> None:
+        """From black to the colour that a class's predictions were given; without one, as numbers are shown."""
+        given = next((c.prediction_color for c in self.bench.classes if c.id == self.shown_class), None)
+        wanted = "magma" if self.view == UNSURE else given or "viridis"
+        if self.probability.colormap.name != wanted.lower():
+            self.probability.colormap = wanted
 
     def refresh_images(self) -> None:
         """Draw the image again, of which more is known."""

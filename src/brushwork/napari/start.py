@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from brushwork.errors import InputError, RunError
 from brushwork.image import SPATIAL
 from brushwork.io import open_image
-from brushwork.io.places import is_remote, is_there, noted, opened_at, stem
+from brushwork.io.places import file_of, is_remote, is_there, noted, opened_at, stem
 from brushwork.io.units import um_per
 from brushwork.napari import texts
 from brushwork.napari.dock import Dock
@@ -37,7 +37,7 @@ def project_beside(uri: str) -> Path:
 
     That of an address goes into the current folder.
     """
-    home = Path.cwd() if is_remote(uri) else Path(uri).absolute().parent
+    home = Path.cwd() if is_remote(uri) else file_of(uri).absolute().parent
     return home / (stem(uri) + SUFFIX)
 
 

@@ -1,25 +1,17 @@
 """Strokes one by one: a list to jump through, labels from a file, and the prediction taken over as strokes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QFileDialog,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem
 
-from brushwork.errors import InputError
+from brushwork.errors import InputError, RunError
 from brushwork.napari import texts
 from brushwork.napari.class_list import swatch
-from brushwork.napari.parts import Fold, button, row
+from brushwork.napari.importing import ImportDialog
+from brushwork.napari.parts import Fold, button
 from brushwork.workbench import Workbench
 
 MOST_SHOWN = 300
@@ -48,14 +40,14 @@ class StrokesPanel(Fold):
         if not self.title.isChecked():
             return
         classes = {c.id: c for c in self._bench.classes}
-        paths = {e.id: e.path.rpartition("/")[2] for e in self._bench.project.document.images}
+        titles = {e.id: e.title for e in self._bench.project.document.images}
         self.list.clear()
         strokes = [s for s in self._bench.task.strokes if not s.undone and s.class_id in classes]
         for s in reversed(strokes[-MOST_SHOWN:]):
             c = classes[s.class_id]
             when = time.strftime("%H:%M", time.localtime(s.when))
             origin = "" if s.origin == "brush" else f" ({s.origin})"
-            item = QListWidgetItem(swatch(c.color), f"{c.name}: {len(s)} px, {paths[s.image]}, {when}{origin}")
+            item = QListWidgetItem(swatch(c.color), f"{c.name}: {len(s)} px, {titles[s.image]}, {when}{origin}")
             item.setData(Qt.ItemDataRole.UserRole, (s.image, s.coords[len(s) // 2].tolist()))
             self.list.addItem(item)
 
@@ -63,55 +55,12 @@ class StrokesPanel(Fold):
         self.jump.emit(*item.data(Qt.ItemDataRole.UserRole))
 
     def _import(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "A label image")
-        if path:
-            ImportDialog(self._bench, path, self).exec()
-
-
-class ImportDialog(QDialog):
-    """Which class each value is, and where a smaller label image lies."""
-
-    def __init__(self, bench: Workbench, path: str, parent: Any = None) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Import labels")
-        self._bench, self._path = bench, path
-        self.mapping, self.offset = QLineEdit(), QLineEdit()
-        names = ", ".join(f"{c.id} = {c.name}" for c in bench.classes)
-        self.mapping.setPlaceholderText("values are classes; or e.g. 1=2, 255=1, 7=0 (0 leaves out)")
-        self.offset.setPlaceholderText("as large as the image; or e.g. 100, 250")
-        form = QFormLayout()
-        form.addRow("Value = class", self.mapping)
-        form.addRow("Offset", self.offset)
-        self.words = QLabel(f"Classes: {names}")
-        self.words.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.addLayout(form)
-        column.addWidget(self.words)
-        column.addLayout(row(button("Import", self.take), button("Cancel", self.close)))
-
-    def take(self) -> None:
-        try:
-            mapping = parsed_mapping(self.mapping.text())
-            offset = _numbers(self.offset.text()) if self.offset.text().strip() else None
-            self._bench.import_labels(self._path, mapping=mapping, offset=offset)
-        except InputError as error:
-            self.words.setText(str(error))
+        path, _ = QFileDialog.getOpenFileName(self, "A label image, or annotations (.geojson)")
+        if not path:
             return
-        self.close()
-
-
-def parsed_mapping(text: str) -> dict[int, int] | None:
-    """ "1=2, 255=1" -> {1: 2, 255: 1}; None of nothing."""
-    if not text.strip():
-        return None
-    pairs = [_numbers(part, "=") for part in text.split(",")]
-    if any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"{text!r} is not a list of VALUE=CLASS, e.g. 1=2, 255=1")
-    return {value: class_id for value, class_id in pairs}
-
-
-def _numbers(text: str, between: str = ",") -> Sequence[int]:
-    try:
-        return [int(part) for part in text.split(between)]
-    except ValueError:
-        raise InputError(f"{text!r} is not a list of whole numbers") from None
+        try:
+            dialog = ImportDialog(self._bench, path, self)
+        except (InputError, RunError) as error:
+            self.failed.emit(texts.by_name(str(error), path))
+            return
+        dialog.exec()

@@ -54,7 +54,7 @@ TIPS = {
     "export": "Write the prediction of this whole image to a file.",
     "script": "Copy the commands that do the same without a window.",
     "accept": "What is predicted in view becomes strokes, which you correct by painting over them. What you painted stays.",
-    "import": "Paint what a label image holds: its values become classes, wherever in the image it lies.",
+    "import": "Paint what another program saved (TIFF, HDF5, NIfTI, GeoJSON): first it asks which class each of its values is.",
     "limit": "Draws a box, which you can drag and resize; prediction is kept to it, in every plane and frame.",
     "preview": "What the selected feature measures in this view; choose cells of the table to look at others.",
     "tour": "Four steps, from the first stroke to a file.",
