@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from brushwork.cli import ilastik, main
+from brushwork.cli.main import Ended
 from brushwork.io import aside
 from brushwork.io.aside import written_aside
 from brushwork.io.processes import is_alive, machine
@@ -95,6 +97,24 @@ def test_only_what_dead_processes_of_this_machine_left_is_removed(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"a.txt", *kept}
 
 
+def test_a_folder_that_is_replaced_comes_back_where_that_is_broken_off(tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    rename = Path.rename
+
+    def told_to_end(path, target):
+        if path.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", told_to_end)
+    with pytest.raises(KeyboardInterrupt):
+        aside.replace(tmp_path / "new", tmp_path / "old")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "old"]
+    assert [p.name for p in (tmp_path / "old").iterdir()] == ["old"]
+
+
 def test_a_folder_is_looked_through_once(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(aside.os, "scandir", lambda folder: seen.append(folder) or (_ for _ in ()).throw(OSError))
@@ -121,3 +141,20 @@ except Ended as ended:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (143, "")
+
+
+@pytest.mark.parametrize("run", [lambda: ilastik.main([]), main.run])
+def test_a_signal_that_a_library_made_an_error_of_is_told_as_a_signal(monkeypatch, capsys, run):
+    def imported(*_, **__):
+        try:
+            raise Ended(signal.SIGTERM)
+        except Ended as ended:
+            raise RuntimeError("Error calling __set_name__") from ended
+
+    monkeypatch.setattr(ilastik, "_parsed", imported)
+    monkeypatch.setattr(type(main.app), "__call__", imported)
+    monkeypatch.setattr(sys, "argv", ["brushwork"])
+    with pytest.raises(SystemExit) as left:
+        run()
+    assert left.value.code == 143
+    assert "ended by SIGTERM" in capsys.readouterr().err

@@ -495,6 +495,36 @@ def test_results_with_other_names_inside_the_file_are_kept(flat, tmp_path):
         assert np.array_equal(read(path, "second/p"), probabilities(flat, PLANE.T))
 
 
+def test_all_else_in_an_hdf5_file_stays_as_it_is(flat):
+    with h5py.File("all.h5", "w") as file:
+        file.attrs["note"] = "kept"
+        file["mine"] = PLANE
+        file["mine"].attrs["unit"] = "um"
+        file["linked"], file["nowhere"] = h5py.SoftLink("/mine"), h5py.SoftLink("/absent")
+        file["away"] = h5py.ExternalLink("absent.h5", "/x")
+    for _ in range(2):
+        ilastik(flat, "--output_filename_format=all", "--output_internal_path=p", "image.npy")
+    with h5py.File("all.h5") as file:
+        assert (file.attrs["note"], file["mine"].attrs["unit"]) == ("kept", "um")
+        assert np.array_equal(file["linked"], PLANE)
+        links = {name: file.get(name, getlink=True) for name in file}
+        assert [links[name].path for name in ("linked", "nowhere", "away")] == ["/mine", "/absent", "/x"]
+        assert np.array_equal(file["p"], probabilities(flat, PLANE))
+
+
+def test_a_name_that_is_too_long_is_told(flat, capsys):
+    ilastik(flat, f"--output_filename_format={'a' * 240}", "image.npy", code=1)
+    assert "aaa.h5 cannot be written: file name too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["hdf5", "n5"])
+def test_a_result_is_not_put_into_another_one(flat, form, capsys):
+    where = (f"--output_format={form}", "--output_filename_format=all")
+    ilastik(flat, *where, "--output_internal_path=a", "image.npy")
+    ilastik(flat, *where, "--output_internal_path=a/b/c", "image.npy", code=1)
+    assert "is an array, so a/b/c cannot lie in it" in capsys.readouterr().err
+
+
 def test_a_file_of_another_kind_is_not_taken_for_hdf5(flat, capsys):
     Path("image_Probabilities.h5").write_text("not at all")
     ilastik(flat, "image.npy", code=1)

@@ -105,6 +105,17 @@ def test_where_blocks_overlap_the_later_one_counts(tmp_path):
     assert open_ilp(path).stages[0].counts == (1, 2)
 
 
+def test_a_project_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    path = write_ilp(tmp_path / "p.ilp")
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"p\.ilp cannot be read: Permission denied"):
+        open_ilp(path)
+
+
 def test_lists_marked_empty_are_empty_and_classes_of_labels_get_names(tmp_path):
     path = write_ilp(tmp_path / "p.ilp", names=("a",), blocks=(((4, 5), LABELS),), label_axes="yx")
     with h5py.File(path, "a") as file:

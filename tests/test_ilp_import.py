@@ -15,7 +15,7 @@ from brushwork.interchange.ilp_images import locate, open_dataset
 from brushwork.interchange.ilp_import import import_ilp
 from brushwork.interchange.ilp_models import classifier_of
 from brushwork.project import IMPORTED, ImageMissing, ImageReplaced, Project
-from ilp_files import random_forests, write_ilp
+from ilp_files import axistags, random_forests, write_ilp
 from test_workbench import Bench
 
 SHAPE = (20, 30)
@@ -220,6 +220,51 @@ def test_a_mask_that_fits_no_image_is_told(tmp_path):
     ilp = an_ilp(tmp_path / "none", mask="mask.npy", shape=None, file_path="lost.npy")
     done = import_ilp(ilp, tmp_path / "newer.brushwork")
     assert any("prediction mask was left out, as its image was" in note for note in done.notes)
+
+
+def test_data_inside_the_project_that_cannot_be_used_are_not_kept(tmp_path):
+    ilp = an_ilp(tmp_path, embedded=PIXELS, mask=np.ones((5, 5), np.uint8), shape=None)
+    with h5py.File(ilp, "a") as file:
+        file.copy("Input Data/infos/lane0000/Raw Data", "Input Data/infos/lane0001/Raw Data")
+        lane, pixels = file["Input Data/infos/lane0001/Raw Data"], np.zeros((4, *SHAPE), np.uint8)
+        del lane["datasetId"], lane["axistags"]
+        lane["datasetId"], lane["axistags"] = "a stack", axistags("zyx")
+        file["Input Data/local_data/a stack"] = pixels
+    done = import_ilp(ilp, tmp_path / "new.brushwork")
+    assert any("prediction mask was left out" in note for note in done.notes)
+    assert any(note.startswith("lane 1: 0 painted pixels were left out") for note in done.notes)
+    assert [p.name for p in (done.folder / "images").glob("*")] == ["image.h5"]
+
+
+@pytest.mark.parametrize("where", ["linked", "inside"])
+def test_lanes_that_show_one_image_become_one_and_it_is_told(tmp_path, where):
+    for name in ("mask.npy", "another.npy"):
+        np.save(tmp_path / name, np.ones(SHAPE, np.uint8))
+    ilp = an_ilp(tmp_path, mask="mask.npy", embedded=PIXELS if where == "inside" else None)
+    with h5py.File(ilp, "a") as file:
+        inputs, sets = file["Input Data/infos"], file["PixelClassification/LabelSets"]
+        inputs.copy("lane0000", "lane0001")
+        again = inputs["lane0001"]
+        for data, key, value in (("Raw Data", "nickname", b"again"), ("Prediction Mask", "filePath", b"another.npy")):
+            del again[data][key]
+            again[data][key] = value
+        sets.copy("labels000", "labels001")
+        sets["labels001/block0000"][...] = np.array([[2, 0, 1, 2]])[..., None]  # two of these were painted otherwise
+    done = import_ilp(ilp, tmp_path / "new.brushwork")
+    assert (
+        "lane 1: it shows the image of lane 0, so both became one, which keeps the name and mask of that lane"
+        in done.notes
+    )
+    assert any(
+        note.startswith("lane 1, main: 5 of its pixels were painted in an earlier lane too") for note in done.notes
+    )
+    assert done.n_pixels == 7
+    with Project.open(done.folder) as project:
+        (entry,) = project.document.images
+        assert (entry.nickname, Path(project.place(entry.mask.id)).name) == ("image", "mask.npy")
+        assert painted(project) == PAINTED | {(2, 3): 2, (2, 5): 1}
+    written = [p.name for p in (done.folder / "images").glob("*")]
+    assert written == (["image.h5"] if where == "inside" else [])
 
 
 def test_both_stages_of_autocontext_become_tasks(tmp_path):

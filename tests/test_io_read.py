@@ -6,6 +6,7 @@ import pickle
 import resource
 import sys
 import threading
+from contextlib import nullcontext
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +24,7 @@ from PIL import Image as Pillow
 from brushwork.blocks import Region, whole
 from brushwork.errors import InputError
 from brushwork.image import ArrayImage, as_image, part_of
-from brushwork.io import READERS, open_image, open_labels, readers
+from brushwork.io import READERS, hdf5, hdf5_texts, open_image, open_labels, readers
 from brushwork.io.planes import matching, natural
 from brushwork.io.sources import Joined, PieceCache, full_key
 from brushwork.io.units import um_per
@@ -366,6 +367,31 @@ def test_hdf5_axes_from_axistags_labels_and_element_size(tmp_path):
         open_image(f"{path}/b")
     with pytest.raises(InputError, match=r"--axes, e.g. zyx"):
         open_image(f"{path}/bare")
+
+
+def test_an_hdf5_file_is_looked_through_once_and_a_large_one_not_at_all(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(hdf5_texts.mmap, "mmap", lambda *_, **__: looked.append(1) or nullcontext(b""))
+    for name, n in (("small.h5", 9), ("large.h5", hdf5.MOST_LOOKED_THROUGH)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["data"] = np.zeros((2, n), np.uint8)
+    for _ in range(3):
+        open_image(tmp_path / "small.h5", axes="yx")
+        open_image(tmp_path / "large.h5", axes="yx")
+    assert len(looked) == 1
+
+
+def test_hdf5_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["plane_1"] = np.zeros((4, 5), np.uint8)
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    for name in ("plane_1", "plane_*"):
+        with pytest.raises(InputError, match=r"a\.h5 cannot be read: Permission denied"):
+            open_image(tmp_path / "a.h5" / name, axes="yx")
 
 
 N5_COMPRESSIONS = {name: {"type": name} for name in ("raw", "gzip", "bzip2", "xz", "zstd")}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -102,6 +103,7 @@ def masked(painted, tmp_path):
         second = project.document.images[1].id
         project.name_image(second, "the second")
         project.mask_image(second, folder / "masks/b.npy")
+        project.name_image(project.document.image(second).mask.id, "right side")
         project.change_class("main", 3, prediction_color="#00aa00")
     return folder
 
@@ -135,10 +137,26 @@ def test_a_projects_own_images_are_predicted_where_their_masks_say(masked):
     assert "b_probabilities.npy exists already" in done.stderr.replace("\n", " ")
 
 
+def test_masks_hold_for_whatever_leads_to_an_image(masked):
+    """A link to the image, or to the folder of the project; and a file of one array with or without the array's name."""
+    (masked / "link").symlink_to(masked)
+    pixels, mask = tifffile.imread(masked / "b.tif"), masked / "masks/b.npy"
+    with h5py.File(masked / "c.h5", "w") as file:
+        file["data"] = pixels[::-1]
+    with Project.open(masked / "study.brushwork") as project:
+        project.mask_image(project.add_image(masked / "c.h5/data").id, mask)
+    out = ("--as", "npy", "--output", "segmentation", "-o")
+    for i, (name, image) in enumerate([("link/study", "b.tif"), ("study", "link/b.tif"), ("study", "c.h5")]):
+        done = brushwork(masked, "predict", f"{name}.brushwork", image, *out, f"{i}.npy")
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(np.load(masked / f"{i}.npy") > 0, np.load(mask) > 0)
+
+
 def test_info_tells_nicknames_masks_and_colours_of_predictions(masked):
     told = brushwork(masked, "info", "study.brushwork").stdout
     assert "called the second" in told
     assert "../masks/b.npy" in told
+    assert "called right side" in told
     assert "predicted #00aa00" in told
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from brushwork._version import __version__
-from brushwork.cli.main import INTERRUPTED, Ended, app, end_when_told
+from brushwork.cli.main import INTERRUPTED, Ended, app, end_when_told, ended_in
 from brushwork.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str]) -> NoReturn:
         _leave(f"{error} (brushwork ilastik --help)", 2)
     except KeyboardInterrupt:
         _leave("interrupted; nothing that looks complete is left", INTERRUPTED)
-    except Ended as error:
-        _leave(f"{error}; nothing that looks complete is left", error.code)
-    except Exception as error:
+    except (Ended, Exception) as error:
+        if ended := ended_in(error):
+            _leave(f"{ended}; nothing that looks complete is left", ended.code)
         if "--debug" in sys.argv:
             traceback.print_exc()
         known = isinstance(error, InputError | RuntimeError | MemoryError)

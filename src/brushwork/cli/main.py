@@ -58,6 +58,13 @@ def _raise_later(dropped: "sys.UnraisableHookArgs") -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.02)
 
 
+def ended_in(error: BaseException | None) -> Ended | None:
+    """What told the process to end, also where a library made an error of its own of it."""
+    while error is not None and not isinstance(error, Ended):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def repeated(arguments: list[str]) -> list[str]:
     """`--labels a b` as `--labels a --labels b`, which is what the parser knows."""
     result: list[str] = []
@@ -114,9 +121,9 @@ def run() -> None:
         code = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Ended as error:
-        _leave(f"{error}; nothing that looks complete is left, and the same command continues", error.code)
-    except Exception as error:
+    except (Ended, Exception) as error:
+        if ended := ended_in(error):
+            _leave(f"{ended}; nothing that looks complete is left, and the same command continues", ended.code)
         if debug:
             raise
         _leave(*_explained(error))
@@ -134,7 +141,7 @@ def _leave(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _explained(error: Exception) -> tuple[str, int]:
+def _explained(error: BaseException) -> tuple[str, int]:
     from brushwork.errors import InputError, RunError
 
     if isinstance(error, InputError):

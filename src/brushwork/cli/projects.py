@@ -1,5 +1,6 @@
 """Projects on the command line: brushwork open and pack, and what train, predict and info do with one."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,17 +79,25 @@ def masks_of(path: str | Path, uris: Sequence[str]) -> dict[str, "Image"]:
     Raises InputError where a mask is not found.
     """
     from brushwork.interchange.ilp_images import LeftOut
-    from brushwork.io.places import opened_at
     from brushwork.project import Project
 
     found: dict[str, Image] = {}
     with Project.open(path) as project:
-        masks = {project.place(e.id): e.mask for e in project.document.images}
+        masks = [(_spot(project.place(e.id)), e.mask) for e in project.document.images if e.mask is not None]
         for uri in uris:
-            mask = masks.get(opened_at(uri, Path()))
+            file, inside = _spot(uri)
+            mask = next((m for (f, i), m in masks if f == file and (i == inside or not i or not inside)), None)
             if mask is not None:
                 found[uri] = LeftOut(project.image(mask.id))
     return found
+
+
+def _spot(uri: str) -> tuple[str, str]:
+    """(the file, links followed, the array inside it); "" stands for the only array."""
+    from brushwork.io.places import is_remote, split_inside
+
+    file, inside = split_inside(uri)
+    return (uri, "") if is_remote(uri) else (os.path.realpath(file), inside)
 
 
 def info_project(path: Path) -> None:
@@ -99,7 +108,7 @@ def info_project(path: Path) -> None:
         document = project.document
         rows: list[tuple[str, Any]] = []
         for i, e in enumerate(document.images, start=1):
-            rows.append((f"image {i}", _described(e) + (f"  called {e.nickname}" if e.nickname else "")))
+            rows.append((f"image {i}", _described(e)))
             rows += [("  mask", _described(e.mask))] if e.mask is not None else []
         for task in document.tasks:
             strokes = [s for s in task.strokes if not s.undone]
@@ -107,12 +116,16 @@ def info_project(path: Path) -> None:
                 (f"task {task.name}", f"{len(strokes)} strokes, features {task.features}, estimator {task.estimator}"),
                 ("  classes", ", ".join(f"{c.name} ({_colors(c)})" for c in task.classes)),
             ]
-            rows += [("  model", f"{m.file}  accuracy {m.accuracy}") for m in task.models[-1:]]
+            for m in task.models[-1:]:
+                rows.append(
+                    ("  model", f"{m.file}  accuracy {m.accuracy if m.accuracy is not None else 'not measured'}")
+                )
     console.print(facts(str(path), rows))
 
 
 def _described(entry: "ImageEntry") -> str:
-    return f"{entry.path}  {entry.axes} {entry.shape} {entry.dtype}"
+    called = f"  called {entry.nickname}" if entry.nickname else ""
+    return f"{entry.path}  {entry.axes} {entry.shape} {entry.dtype or 'not seen yet'}{called}"
 
 
 def _colors(paint_class: "PaintClass") -> str:

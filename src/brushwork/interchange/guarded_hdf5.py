@@ -68,9 +68,14 @@ def guarded(path: Path, wanted: str) -> Iterator[Any]:
 
 
 def _check_texts(path: Path) -> None:
-    if path.stat().st_size == 0:
+    try:
+        is_empty = path.stat().st_size == 0
+        is_sound = is_empty or are_sound(path)
+    except OSError as error:
+        raise not_readable(path, "an HDF5 file", error) from None
+    if is_empty:
         raise not_readable(path, "an HDF5 file")
-    if not are_sound(path):
+    if not is_sound:
         raise InputError(f"{path} is damaged: its texts are not as long as it says; get an undamaged copy")
 
 

@@ -333,7 +333,7 @@ def run(
     """Compute a result and write it; returns its files. threads, memory : see jobs.Settings; fewer threads where it is scarce."""
     with told(plan.path):
         plan.path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = partial_name(plan.path.with_name(SLICE_INDEX.sub("", plan.path.name) + ".pixels"))
+        scratch = partial_name(plan.path.with_name(SLICE_INDEX.sub("", plan.path.name) + ".pixels"))
     try:
         with told(plan.path):
             _take_room(scratch, int(np.prod(plan.shape)) * plan.dtype.itemsize)

@@ -133,6 +133,11 @@ def _anything(axes: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Every array can be written."""
 
 
+def _above(inner: str) -> list[str]:
+    """The groups that a place inside a file lies in, outermost first."""
+    return [name.strip("/") for name in accumulate(inner.split("/")[:-1], "{}/{}".format)]
+
+
 def _check_file(path: Path, inner: str) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder, the result is a file; choose another name")
@@ -146,8 +151,7 @@ def _check_hdf5(path: Path, inner: str) -> None:
         return
     try:
         with h5py.File(path, "r") as file:
-            above = [name.strip("/") for name in accumulate(inner.split("/")[:-1], "{}/{}".format)]
-            taken = next((name for name in above if isinstance(file.get(name), h5py.Dataset)), None)
+            taken = next((name for name in _above(inner) if isinstance(file.get(name), h5py.Dataset)), None)
             there = file.get(inner)
             is_full = isinstance(there, h5py.Group) and len(there) > 0
     except OSError as error:
@@ -163,9 +167,13 @@ def _check_hdf5(path: Path, inner: str) -> None:
 def _check_n5(path: Path, inner: str) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, an N5 container is a folder; choose another name")
-    about = path / inner / "attributes.json"
-    if (path / inner).exists() and not (about.is_file() and '"dimensions"' in about.read_text()):
+    from brushwork.io import n5
+
+    if (path / inner).exists() and not n5.is_dataset(path / inner):
         raise InputError(f"{path / inner} holds other things than one array; choose another --output_internal_path")
+    taken = next((path / above for above in _above(inner) if n5.is_dataset(path / above)), None)
+    if taken is not None:
+        raise InputError(f"{taken} is an array, so {inner} cannot lie in it; choose another --output_internal_path")
 
 
 def _check_ome_zarr(path: Path, inner: str) -> None:
@@ -200,8 +208,15 @@ def _copy_others(path: Path, file: Any, inner: str) -> None:
     import h5py
 
     with h5py.File(path, "r") as old:
+        file.attrs.update(old.attrs)
         for name in old:
-            old.copy(name, file)
+            link = old.get(name, getlink=True)
+            if name == inner:
+                continue
+            if isinstance(link, h5py.HardLink):
+                old.copy(name, file)
+            else:  # it may lead nowhere
+                file[name] = link
     if inner in file:
         del file[inner]
 

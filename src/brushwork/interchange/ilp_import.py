@@ -133,12 +133,23 @@ def _add_images(
                 image, entry = None, _expect_image(project, source, lane.raw)
                 left = f"{n:,} painted pixels were left out" if entry is None else f"{n:,} painted pixels wait for it"
                 notes.append(f"lane {number}: {left}: {error}")
-        if entry is not None and lane.raw is not None and lane.raw.nickname:
+        twin = next(
+            (k for k, e in enumerate(entries) if e is not None and entry is not None and e.id == entry.id), None
+        )
+        if twin is not None:
+            notes.append(
+                f"lane {number}: it shows the image of lane {twin}, so both became one, which keeps the name and mask of that lane"
+            )
+        elif entry is not None and lane.raw is not None and lane.raw.nickname:
             project.name_image(entry.id, lane.raw.nickname)
-        if lane.mask is not None:
+        if lane.mask is not None and twin is None:
             _add_mask(project, source, lane.mask, entry, data, f"lane {number}", notes)
         images.append(image)
         entries.append(entry)
+    used = {entry.path for entry in project.document.entries}
+    for path in (project.folder / IMAGES).glob("*"):
+        if f"{IMAGES}/{path.name}" not in used:
+            remove(path)  # of an image that was there already, or cannot join the others
     return images, entries
 
 
@@ -155,8 +166,6 @@ def _add_mask(
     if entry is None:
         notes.append(f"{lane}: its prediction mask was left out, as its image was")
         return
-    if project.document.image(entry.id).mask is not None:
-        notes.append(f"{lane}: the prediction mask of an earlier lane was left out: that has the same image")
     try:
         uri, how = _linked(project, mask, open_dataset(source, mask, data))
         project.mask_image(entry.id, uri, axes=how["axes"], level=how["level"])
@@ -248,8 +257,15 @@ def _paint_lanes(
             except InputError as error:
                 notes.append(f"lane {number}, {task}: {len(labels):,} painted pixels were left out: {error}")
                 continue
+            n_before = len(project.labels(task, entry.id))
             n_strokes += project.paint_labels(task, entry.id, found, ids)
-            n_pixels += len(found)
+            n_new = len(project.labels(task, entry.id)) - n_before
+            if n_new < len(found):
+                notes.append(
+                    f"lane {number}, {task}: {len(found) - n_new:,} of its pixels were painted in an earlier lane too; they are of "
+                    "the class that they have here"
+                )
+            n_pixels += n_new
     return n_strokes, n_pixels
 
 

@@ -58,7 +58,7 @@ def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     refuse_existing(path, overwrite)
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    aside = partial_name(path)
+        aside = partial_name(path)
     try:
         with told(path):
             yield aside
@@ -121,8 +121,14 @@ def replace(new: Path, path: Path) -> None:
     if not path.is_dir() and not (path.exists() and new.is_dir()):
         os.replace(new, path)
         return
-    path.rename(_old(path))
-    new.rename(path)
+    aside = _old(path)
+    try:
+        path.rename(aside)
+        new.rename(path)
+    except BaseException:  # told to end between the two, say
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        raise
     for old in path.parent.glob(f".{glob.escape(path.name)}.*.old"):  # also of calls that were killed here
         remove(old)
 

@@ -21,7 +21,7 @@ from brushwork.io.wrong import first_line, missing, not_readable
 WANTED = "an HDF5 file"
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 CHUNK_CACHE = 64 << 20
-MOST_LOOKED_THROUGH = 16 << 20  # bytes of a file; looking through larger ones would be noticed
+MOST_LOOKED_THROUGH = 4 << 20  # bytes of a file; looking through larger ones would be noticed
 LARGEST_CHUNK = 1 << 30  # bytes
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
@@ -51,11 +51,13 @@ def read(uri: str, chunk_cache: int = CHUNK_CACHE) -> Stored:
 
 def names(path: Path) -> list[str]:
     """The datasets of a file that may be images."""
-    with _opened(path) as file:
-        try:
+    try:
+        with _opened(path) as file:
             return _names(file)
-        except DAMAGE as error:
-            raise not_readable(path, WANTED, error) from error
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise not_readable(path, WANTED, error) from error
 
 
 def _opened(path: Path, **options: Any) -> Any:

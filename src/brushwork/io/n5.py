@@ -27,7 +27,7 @@ def dataset_folder(path: Path) -> Path:
     """Where a dataset lies: `path` itself, or what it holds, where that is one. Raises InputError otherwise."""
     if not path.is_dir():
         raise missing(path)
-    if _is_dataset(path):
+    if is_dataset(path):
         return path
     there = names(path)
     if len(there) != 1:
@@ -41,13 +41,14 @@ def names(folder: Path) -> list[str]:
     """The datasets below a folder, by their paths."""
     found = []
     for place, below, _ in os.walk(folder):
-        if _is_dataset(Path(place)):
+        if is_dataset(Path(place)):
             found.append(Path(place).relative_to(folder).as_posix())
             below.clear()  # blocks
     return sorted(found)
 
 
-def _is_dataset(folder: Path) -> bool:
+def is_dataset(folder: Path) -> bool:
+    """Raises InputError where what is noted with a folder is damaged."""
     return isinstance(_attributes(folder).get("dimensions"), list)
 
 

@@ -403,6 +403,7 @@ def tree_grower(lanes, fast):
         weight_of = np.ones(n, np.int32)
         samples, weights, keys = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
         nodes = np.empty((2 << depth, n_classes), np.float32)
+        some_have_few = np.diff(class_starts).min() < FEW_STROKES
         for tree in range(maps.shape[0]):
             state[0] = scrambled(seed + scrambled(np.uint64(first_tree + tree + 1)))
             if bootstrap:
@@ -425,15 +426,16 @@ def tree_grower(lanes, fast):
                 gains[tree, level] = score - before if score > before else np.float32(0)
                 before = score
                 answer(rows[:, position], threshold, n_leaves * n_classes, key)
-            if bootstrap:
+            if bootstrap and some_have_few:
                 take_back(stroke_of, class_starts, weight_of)
-            for i in range(n):
-                weights[i], keys[i] = weight_of[i], classes[i]
-            if balanced:
-                balance_classes(weights, keys, n_classes)
-            for level in range(depth):
-                answer(columns[maps[tree, level]], thresholds[tree, level], n_classes << level, keys)
-            count_leaves(weights, keys, leaf_counts)
+                weight, key = weights, keys
+                for i in range(n):
+                    weight[i], key[i] = weight_of[i], classes[i]
+                if balanced:
+                    balance_classes(weight, key, n_classes)
+                for level in range(depth):
+                    answer(columns[maps[tree, level]], thresholds[tree, level], n_classes << level, key)
+            count_leaves(weight, key, leaf_counts)
             shrink_towards_parents(nodes, depth, shrinkage)
             round_leaves(leaf_counts, leaves[tree])
 
