@@ -335,6 +335,8 @@ def test_ome_zarr_from_a_server(tmp_path):
         with pytest.raises(InputError, match="no zarr"):
             open_image(f"http://127.0.0.1:{server.server_port}/absent.zarr")
         server.shutdown()
+    with pytest.raises(InputError, match="cannot be read"):  # nobody answers any more: told within seconds
+        open_image(f"http://127.0.0.1:{server.server_port}/old.ome.zarr")
 
 
 # ---------------------------------------------------------------- HDF5 and NumPy

@@ -25,6 +25,12 @@ def _context() -> Any:
     return ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
 
 
+@cache
+def _soon() -> Any:
+    """For looking whether anything is there: a server that does not answer is told after seconds, not minutes."""
+    return ts.Context({"http_request_retries": {"max_retries": 4, "initial_delay": "0.2s", "max_delay": "2s"}})
+
+
 def kvstore_spec(uri: str) -> Any:
     """Where tensorstore finds the files under `uri`, a path or a URL."""
     if re.match(r"[a-z0-9]+://", uri):
@@ -38,7 +44,7 @@ class Folder:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         try:
-            self._files = ts.KvStore.open(kvstore_spec(uri)).result()
+            self._files = ts.KvStore.open(kvstore_spec(uri), context=_soon()).result()
         except ValueError as error:
             raise InputError(f"{uri} cannot be opened: {first_line(error)}") from error
 
