@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from brushwork.classifier import Classifier
     from brushwork.errors import InputError, RunError
     from brushwork.features import Feature, FeatureSet
+    from brushwork.foreground import Foreground
     from brushwork.image import Image, as_image
     from brushwork.io import open_image, open_labels
     from brushwork.jobs import predict
     from brushwork.labels import Labels
+    from brushwork.objects import Rule
     from brushwork.project import Project
+    from brushwork.segmenting import segment
+    from brushwork.splitting import Splitting
     from brushwork.training import train
 
 # Loaded when first used: importing brushwork loads neither numba nor a file format.
@@ -38,17 +42,22 @@ _HOME = {
     "RunError": "errors",
     "Feature": "features",
     "FeatureSet": "features",
+    "Foreground": "foreground",
     "Image": "image",
     "as_image": "image",
     "open_image": "io",
     "open_labels": "io",
     "predict": "jobs",
     "Labels": "labels",
+    "Rule": "objects",
     "Project": "project",
+    "segment": "segmenting",
+    "Splitting": "splitting",
 }
 __all__ = [
-    "Accuracy", "Block", "Classifier", "Feature", "FeatureSet", "Image", "InputError", "Labels", "Project", "Region", "RunError",
-    "__version__", "as_image", "assess", "open_image", "open_labels", "predict", "train",
+    "Accuracy", "Block", "Classifier", "Feature", "FeatureSet", "Foreground", "Image", "InputError", "Labels", "Project", "Region",
+    "Rule", "RunError", "Splitting", "__version__", "as_image", "assess", "open_image", "open_labels", "predict", "segment",
+    "train",
 ]  # fmt: skip
 
 

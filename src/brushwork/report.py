@@ -107,11 +107,12 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     edge = SMALL_EDGE if len(run["images"]) >= MANY else PREVIEW_EDGE
     models = {str(run.get("model")): classifier}
     sheets = [_sheet_by_its_model(entry, folder, run, models, edge) for entry in run["images"]]
-    _write(out, _rendered(context(run, classifier, sheets)))
+    write_page(out, rendered("report_template.html", context(run, classifier, sheets)))
     return out
 
 
-def _write(out: Path, page: str) -> None:
+def write_page(out: Path, page: str) -> None:
+    """Write a page aside and rename it; raises RunError where that fails."""
     aside = out.with_name(out.name + ".part")
     try:
         aside.write_text(page, encoding="utf-8")
@@ -121,15 +122,22 @@ def _write(out: Path, page: str) -> None:
         raise RunError(f"the report could not be written to {out}: {error.strerror or error}") from error
 
 
-def _rendered(values: Mapping[str, Any]) -> str:
+def rendered(template: str, values: Mapping[str, Any]) -> str:
+    """A template of this package filled in; all values are escaped."""
     try:
-        from jinja2 import Environment, StrictUndefined
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError:
         raise MissingPart("the report", "report") from None
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    here = files("brushwork")
+    environment = Environment(
+        loader=FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"percent": percent, "count": count, "size": size}
-    template = files("brushwork").joinpath("report_template.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(values)
+    return environment.get_template(template).render(values)
 
 
 def _sheet_by_its_model(

@@ -109,8 +109,11 @@ def run() -> None:
     from brushwork.cli import (  # noqa: F401  they add their commands
         exchange,
         ilastik,
+        measuring,
+        objects,
         predicting,
         projects,
+        segmenting,
         showing,
         training,
     )

@@ -94,3 +94,44 @@ def region_of(text: str, shape: tuple[int, ...]) -> "Region":
 
 def level_of(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isdigit() else text
+
+
+def size_of(text: str, pixel_size: tuple[float, ...] | None, ndim: int) -> int:
+    """The pixels of a size: "20" as it is; "20um2" (of a volume "20um3") the fewest that make it up."""
+    from math import ceil, prod
+
+    unit = f"um{ndim}"
+    told = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(um\d|px)?\s*", text.replace("µ", "u"))
+    if not told or told[2] not in (None, "px", unit) or (told[2] != unit and not float(told[1]).is_integer()):
+        raise InputError(
+            f"size {text!r} is neither a number of pixels nor one with the unit {unit}; give e.g. 20 or 20{unit}"
+        )
+    if told[2] != unit:
+        return int(float(told[1]))
+    if pixel_size is None:
+        raise InputError(f"a size of {text} was given, but the pixel size is unknown; give it with --pixel-size")
+    # 2 um2 are 8 pixels of 0.5 um, whatever binary fractions say.
+    return ceil(float(told[1]) / prod(pixel_size) * (1 - 1e-9))
+
+
+def numbers(text: str, option: str) -> float | tuple[float, ...]:
+    """ "1" -> 1.0, "0.5,1,1" -> one number per axis."""
+    try:
+        found = tuple(float(part) for part in comma_list(text))
+    except ValueError:
+        raise InputError(
+            f"{option} {text!r} is not a number, or one per axis (z,y,x); give e.g. 1 or 0.5,1,1"
+        ) from None
+    return found[0] if len(found) == 1 else found
+
+
+def length_of(text: str, pixel_size: tuple[float, ...] | None) -> tuple[float, tuple[float, ...] | None]:
+    """(how long, how far pixels are apart): "3" is in pixels, of which none is longer; "3um" in micrometres."""
+    told = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(um|px)?\s*", text.replace("µ", "u"))
+    if not told:
+        raise InputError(f"length {text!r} is neither a number of pixels nor one of micrometres; give e.g. 3 or 1.5um")
+    if told[2] != "um":
+        return float(told[1]), None
+    if pixel_size is None:
+        raise InputError(f"a length of {text} was given, but the pixel size is unknown; give it with --pixel-size")
+    return float(told[1]), pixel_size

@@ -189,12 +189,35 @@ def doctor() -> None:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that brushwork predict has written.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that brushwork predict or brushwork segment has written.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The page to write; FOLDER/report.html by default.")
+        Path | None,
+        typer.Option("-o", "--out", help="The page to write; FOLDER/report.html, or objects.html, by default."),
+    ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option("--density", help="Edge of the blocks in which the density of objects is counted: 100 or 50um."),
     ] = None,
 ) -> None:
-    """Write one HTML page about a run: pictures, accuracy, areas, settings."""
-    from brushwork.report import write_report
+    """Write one HTML page: about predictions with their accuracy and areas, about objects where they lie and how they are."""
+    from brushwork.jobs import RECORD as PREDICTIONS
+    from brushwork.segmenting import RECORD as OBJECTS
+    from brushwork.segmenting import read_record
 
-    console.print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)
+    has_objects = (folder / OBJECTS).is_file()
+    has_predictions = (folder / PREDICTIONS).is_file()
+    if has_objects and has_predictions and out is not None:
+        raise InputError(f"{folder} holds predictions and objects, which have a page each; leave out --out")
+    if density is not None and not has_objects:
+        raise InputError(f"{folder} holds no objects of brushwork segment, so there is no density; leave out --density")
+    if has_predictions or not has_objects:
+        from brushwork.report import write_report
+
+        console.print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)
+    if has_objects:
+        from brushwork.objects_report import write_objects_report
+
+        pixel_size = read_record(folder)["probabilities"]["pixel_size"]
+        edge, spacing = o.length_of(density, tuple(pixel_size) if pixel_size else None) if density else (None, None)
+        for file in write_objects_report(folder, out, edge=edge, spacing=spacing):
+            console.print(f"report: {file}", highlight=False, soft_wrap=True)

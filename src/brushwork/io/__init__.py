@@ -1,6 +1,7 @@
 """Images and labels from files, and volumes into files: the doors. One module per format lies behind them.
 
     open_image, open_labels     any readable file, lazily
+    open_segmentation           the class of every pixel, with the names of classes
     write_image, export         any image, streamed into OME-Zarr, TIFF, HDF5, NIfTI, npy or PNG
     write_labels                painted pixels, into what other programs paint with
     OmeZarrStore, Layout        an output that is written block by block
@@ -27,6 +28,7 @@ from brushwork.io.wrong import looks_like, missing
 if TYPE_CHECKING:
     from brushwork.io.label_writers import write_labels
     from brushwork.io.ome_zarr import OmeZarrStore
+    from brushwork.io.segmentations import Segmentation
     from brushwork.io.writers import WRITERS, export, write_image
     from brushwork.labels import Labels
 
@@ -45,6 +47,7 @@ __all__ = [
     "layout_of",
     "open_image",
     "open_labels",
+    "open_segmentation",
     "readers",
     "write_image",
     "write_labels",
@@ -163,6 +166,21 @@ def open_labels(
 
     stored, name = _stored(uri)
     return read_labels(stored, name, image, mapping, offset)
+
+
+def open_segmentation(
+    uri: Uri | Sequence[Uri],
+    *,
+    axes: str | None = None,
+    level: int | str | None = None,
+    pixel_size: Sequence[float] | None = None,
+    like: str | None = None,
+) -> "Segmentation":
+    """Open an image of classes without reading its pixels, as `open_image` does; with names and colours where the file has them."""
+    from brushwork.io.segmentations import read_segmentation
+
+    stored, name = _stored(uri)
+    return read_segmentation(stored, name, axes, level, pixel_size, like)
 
 
 def label_values(uri: Uri | Sequence[Uri]) -> dict[int, int]:

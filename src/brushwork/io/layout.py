@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 from brushwork.errors import InputError, unknown
 from brushwork.image import SPATIAL, Image, n_channels
 
-KINDS = ("probabilities", "segmentation", "uncertainty", "features", "image")
+KINDS = ("probabilities", "segmentation", "objects", "uncertainty", "features", "image")
 CHUNK_EDGE = {2: 512, 3: 64}
 SHARD_EDGE = {2: 4096, 3: 256}
 SHARD_BYTES = 128 << 20
@@ -18,13 +18,13 @@ PALETTE = ("E6C229", "1A8FE3", "D11149", "6610F2", "F17105", "3DA35D", "A05195",
 
 @dataclass(frozen=True)
 class Layout:
-    """An output volume. Segmentations have no channel axis; everything else has one.
+    """An output volume. Segmentations and objects have no channel axis; everything else has one.
 
     shape : pixels along the spatial axes. dtype : of the stored numbers.
     channel_names : one per channel; of a segmentation, one per class (values 1, 2, ...).
     colors : "RRGGBB", as many as channel_names; a palette fills in.
     pixel_size : micrometres per spatial axis, None where unknown.
-    kind : "probabilities", "segmentation", "uncertainty", "features" or "image".
+    kind : one of KINDS; "objects" holds the number of an object per pixel, 0 between them.
     name : what viewers call the image.
     """
 
@@ -42,8 +42,8 @@ class Layout:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind of output", self.kind, KINDS)
-        if self.kind == "segmentation" and self.n_channels != 1:
-            raise InputError(f"a segmentation has one channel, not {self.n_channels}")
+        if not self.has_channels and self.n_channels != 1:
+            raise InputError(f"{self.kind} have one channel, not {self.n_channels}")
         names = tuple(self.channel_names) or tuple(f"channel {i}" for i in range(self.n_channels))
         if self.kind != "segmentation" and len(names) != self.n_channels:
             raise InputError(f"{self.n_channels} channels but {len(names)} channel names: {', '.join(names)}")
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def has_channels(self) -> bool:
-        return self.kind != "segmentation"
+        return self.kind not in ("segmentation", "objects")
 
     @property
     def spatial_axes(self) -> str:

@@ -98,7 +98,7 @@ class OmeZarrStore:
         finer = self._array
         for number, (layout, factors) in enumerate(levels[1:], start=1):
             ratio = [a // b for a, b in zip(factors, levels[number - 1][1])]
-            method: Any = "mode" if layout.kind == "segmentation" or layout.dtype == np.bool_ else "mean"
+            method: Any = "mode" if not layout.has_channels or layout.dtype == np.bool_ else "mean"
             halved = ts.downsample(finer, [1] * (finer.rank - len(ratio)) + ratio, method)
             finer = _create_array(self.path / str(number), layout, self._shown)
             for t in range(layout.n_frames):
@@ -221,10 +221,12 @@ def _ome(layout: Layout, levels: list[Scaled], extremes: tuple[float, float] | N
             {"path": str(i), "coordinateTransformations": _transformations(layout, factors)}
             for i, (_, factors) in enumerate(levels)
         ],
-        "type": "mode" if layout.kind == "segmentation" else "mean",
+        "type": "mean" if layout.has_channels else "mode",
     }
     ome: dict[str, Any] = {"version": VERSION, "multiscales": [scales]}
-    if layout.kind == "segmentation":
+    if layout.kind == "objects":
+        ome["image-label"] = {"version": VERSION}
+    elif layout.kind == "segmentation":
         ome["image-label"] = _image_label(layout)
     else:
         ome["omero"] = {"channels": _omero_channels(layout, extremes)}

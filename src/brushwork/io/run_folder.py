@@ -36,17 +36,25 @@ class RunFolder:
     def held(out: Path, layout: Layout, plan: Plan, overwrite: bool) -> "Iterator[RunFolder]":
         """A new run, or the unfinished one of the same plan; of another plan, with `overwrite`, it is dropped.
 
+        Where what was given turns out not to be computable before a task is done, nothing is left to stand in another's way.
+
         Raises InputError where `out` exists, cannot be written or cannot hold such an image, where another process is at work
         on it, and where an unfinished run has another plan.
         """
         check_layout(out, layout)
         for file in files_of(out, layout):
             refuse_existing(file, overwrite)
-        folder = out.with_name(out.name + SUFFIX)
+        folder = run_folder_of(out)
         make_folder(folder)
         with locked(folder / "lock", str(out)):
             _settle_plan(folder, json.loads(json.dumps(plan)), overwrite)
-            yield RunFolder(out, folder, layout, _store(folder, layout, out))
+            run = RunFolder(out, folder, layout, _store(folder, layout, out))
+            try:
+                yield run
+            except InputError:
+                if not any((folder / "done").glob("*")):
+                    discard(folder)
+                raise
 
     def is_done(self, task: int) -> bool:
         return (self.folder / "done" / str(task)).exists()
@@ -68,6 +76,11 @@ class RunFolder:
             first = export(self.store.image(), self.out, self.layout, progress, overwrite=True)[0]
         discard(self.folder)
         return first
+
+
+def run_folder_of(out: Path) -> Path:
+    """The folder of the run that makes an output; it is there as long as that is unfinished."""
+    return out.with_name(out.name + SUFFIX)
 
 
 def unfinished(folder: Path) -> Path | None:

@@ -82,11 +82,16 @@ def files_of(path: Path, layout: Layout) -> tuple[Path, ...]:
 
 
 def channel_files(path: Path, channels: Sequence[str]) -> tuple[Path, ...]:
-    """The files in which PNG keeps several channels; numbered where their names would meet."""
+    """The files in which PNG keeps several channels."""
+    return tuple(path.with_name(f"{path.stem}_{name}{path.suffix}") for name in safe_names(channels))
+
+
+def safe_names(channels: Sequence[str]) -> tuple[str, ...]:
+    """Names of channels as they may stand in names of files; numbered where they would meet."""
     names = [re.sub(r"[^\w.-]+", "_", channel) for channel in channels]
     if len(set(names)) < len(names):
         names = [f"{i}_{name}" for i, name in enumerate(names, start=1)]
-    return tuple(path.with_name(f"{path.stem}_{name}{path.suffix}") for name in names)
+    return tuple(names)
 
 
 def _is_colour(layout: Layout) -> bool:
