@@ -200,8 +200,9 @@ def test_layouts_that_make_no_sense():
         Layout((8, 8), kind="heat")
     with pytest.raises(InputError, match="2 channels but 1 channel names"):
         Layout((8, 8), 2, channel_names=("a",))
-    with pytest.raises(InputError, match="a segmentation has one channel"):
-        Layout((8, 8), 2, kind="segmentation")
+    for kind in ("segmentation", "objects"):
+        with pytest.raises(InputError, match=f"kind '{kind}' has one channel"):
+            Layout((8, 8), 2, kind=kind)
 
 
 # ---------------------------------------------------------------- other programs' formats

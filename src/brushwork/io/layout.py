@@ -43,7 +43,7 @@ class Layout:
         if self.kind not in KINDS:
             raise unknown("kind of output", self.kind, KINDS)
         if not self.has_channels and self.n_channels != 1:
-            raise InputError(f"{self.kind} have one channel, not {self.n_channels}")
+            raise InputError(f"an output of kind {self.kind!r} has one channel, not {self.n_channels}")
         names = tuple(self.channel_names) or tuple(f"channel {i}" for i in range(self.n_channels))
         if self.kind != "segmentation" and len(names) != self.n_channels:
             raise InputError(f"{self.n_channels} channels but {len(names)} channel names: {', '.join(names)}")
