@@ -17,7 +17,8 @@ from brushwork.io.tables import read_table
 from brushwork.measure import Measurements
 from brushwork.objects import Rule
 from brushwork.pieces import Pieces
-from brushwork.segmenting import FLAG, Inputs, read_record, segment, stretched, write_masks, write_preview
+from brushwork.previews import stretched, write_masks, write_preview
+from brushwork.segmenting import FLAG, Inputs, read_record, segment
 from brushwork.splitting import Splitting
 
 SPLIT = Rule(Foreground(1, 0.5), min_size=3, splitting=Splitting("watershed", min_distance=2))

@@ -193,6 +193,18 @@ class View:
         return self.image.uri
 
 
+class MaskView(View):
+    """A mask made of another image: one channel of 0 and 1."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
+    def axes(self) -> str:
+        return self.image.axes.replace("c", "")
+
+
 def n_channels(image: Image) -> int:
     return len(image.channel_names)
 

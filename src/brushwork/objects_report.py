@@ -21,6 +21,7 @@ from brushwork.image import SPATIAL, ArrayImage, Image, part_of
 from brushwork.io import open_image, write_image
 from brushwork.io.tables import read_table
 from brushwork.measure import unit_of
+from brushwork.previews import outlined
 from brushwork.report import (
     PREVIEW_EDGE,
     UNREADABLE,
@@ -34,7 +35,7 @@ from brushwork.report import (
     view_of,
     write_page,
 )
-from brushwork.segmenting import FLAG, LABELS, TABLE, outlined, read_record
+from brushwork.segmenting import FLAG, LABELS, TABLE, read_record
 from brushwork.table import Table
 
 PAGE, DENSITY = "objects.html", "density.tif"

@@ -24,13 +24,13 @@ from brushwork.image import SPATIAL, ArrayImage, Image
 from brushwork.io import READERS, open_image
 from brushwork.io.writers import channel_files
 from brushwork.jobs import read_record
+from brushwork.previews import stretched
 
 PREVIEW_EDGE = 720  # pixels; the longer side of a picture
 SMALL_EDGE, MANY = 320, 24  # pixels, and the number of images from which pictures are that small
 LARGEST_PLANE = 16384  # pixels; of a longer or wider section only the middle is shown
 STRIP = 1 << 23  # pixels read at once for a picture
 COUNTED_BYTES = 1 << 26  # bytes (float32) of an output read at once
-CONTRAST = (1.0, 99.8)  # percentiles that become black and white
 TINT, FAINT_TINT, OUTLINE = 0.38, 0.12, 0.9  # opacity; the most common class is tinted faintly, so that the image shows
 N_FEATURES = 12  # rows in the list of features
 CONFUSED = 0.01  # share of a class from which a confusion is put into words
@@ -434,14 +434,6 @@ def scalar_picture(result: Image, view: View, kind: str) -> tuple[str, NDArray[n
     else:
         caption, gray = f"{result.channel_names[0]} (map 1 of {len(result.channel_names)})", stretched(values)
     return caption, np.broadcast_to(gray, (*view.shape, 3))
-
-
-def stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Values as 0 .. 255, black and white at the percentiles CONTRAST; pixels that are not finite become black."""
-    finite = np.isfinite(values)
-    low, high = np.percentile(values[finite], CONTRAST) if finite.any() else (0.0, 1.0)
-    scaled = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float32).tiny)
-    return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def overlaid(

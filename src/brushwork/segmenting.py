@@ -8,7 +8,7 @@ OUT/brushwork-objects.json       what was asked, for reports
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,26 +20,22 @@ from brushwork._version import __version__
 from brushwork.blocks import Region, grid, run_over
 from brushwork.errors import InputError, RunError
 from brushwork.expansion import expanded, steps
-from brushwork.foreground import Foreground
-from brushwork.image import ArrayImage, Image, View, cut_out
-from brushwork.io import Layout, write_image
-from brushwork.io.aside import make_folder, partial_name, refuse_existing, told, written_aside
+from brushwork.image import ArrayImage, Image, cut_out
+from brushwork.io import Layout
+from brushwork.io.aside import make_folder, refuse_existing, written_aside
 from brushwork.io.fingerprints import fingerprint
-from brushwork.io.layout import PALETTE
 from brushwork.io.places import noted
 from brushwork.io.run_folder import RunFolder, run_folder_of
 from brushwork.io.tables import write_table
-from brushwork.io.writers import safe_names
 from brushwork.jobs import files_state, mask_fingerprint
 from brushwork.measure import Measurements, measure
-from brushwork.objects import Progress, Rule, Volume, check_same_size, find_objects, ignored, masks
+from brushwork.objects import Progress, Rule, Volume, check_same_size, find_objects, ignored
 from brushwork.pieces import Pieces
 from brushwork.table import Table
 
 LABELS, TABLE, RECORD = "objects.ome.zarr", "cells", "brushwork-objects.json"
 EDGES = {2: 1024, 3: 128}  # pixels of a block
 FLAG = "left_whole"  # the column that tells which groups were too large to be split
-LARGEST_PREVIEW = 1 << 26  # pixels
 Draw = Callable[[Region], NDArray[np.int64]]
 
 
@@ -114,7 +110,7 @@ def segment(
     with RunFolder.held(out / LABELS, _layout(probabilities, rule), plan, overwrite) as run:
         try:
             with Pieces(run.folder / "pieces") as pieces:
-                found = find_objects(_volume(probabilities, inputs, edge, threads), rule, pieces, progress)
+                found = find_objects(searched(probabilities, inputs, edge, threads), rule, pieces, progress)
                 grown = expanded(found.draw, found.volume.image.shape, grow, apart)
                 draw = _placed(_outside(grown, found.volume), inputs.region, probabilities.shape)
                 table = measured(draw, probabilities, inputs, edge=edge, progress=progress)
@@ -182,7 +178,7 @@ def _check_table(
         Table({**empty.columns, FLAG: np.zeros(0, bool)}).where(where)
 
 
-def _volume(probabilities: ArrayImage, inputs: Inputs, edge: int, threads: int | None) -> Volume:
+def searched(probabilities: ArrayImage, inputs: Inputs, edge: int, threads: int | None) -> Volume:
     """What is searched: all, or a part of all images."""
 
     def part(image: ArrayImage) -> ArrayImage:
@@ -335,95 +331,3 @@ def _fill(run: RunFolder, draw: Draw, edge: int, threads: int | None, progress: 
             if progress is not None:
                 progress("drawing", done, total)
         run.keep(i, region, pixels)
-
-
-# ---------------------------------------------------------------- pictures and masks
-
-
-def write_preview(
-    probabilities: ArrayImage,
-    out: str | Path,
-    rule: Rule,
-    inputs: Inputs | None = None,
-    *,
-    threads: int | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> tuple[Path, int]:
-    """Draw outlines of the objects in the middle section of a part into OUT/preview.png; returns it and the number of objects."""
-    from PIL import Image as Picture
-
-    inputs, out = inputs or Inputs(), Path(out)
-    path = out / "preview.png"
-    refuse_existing(path, overwrite)
-    make_folder(out)
-    volume = _volume(probabilities, inputs, EDGES[len(probabilities.shape)], threads)
-    size = volume.image.shape
-    if math.prod(size[-2:]) > LARGEST_PREVIEW:
-        raise InputError(f"a preview of {size[-2]} x {size[-1]} pixels is too large; say which part, with --region")
-    with told(path), Pieces(partial_name(out / "preview.pieces")) as pieces:
-        objects = find_objects(volume, rule, pieces, progress)
-        section = Region((*(n // 2 for n in size[:-2]), 0, 0), (*(n // 2 + 1 for n in size[:-2]), *size[-2:]))
-        numbers = objects.draw(section).reshape(size[-2:])
-        seen = volume.raw.read(section) if volume.raw is not None else rule.foreground.values(volume.image, section)
-    grey = stretched(seen.reshape(-1, *size[-2:])[0])
-    with written_aside(path, overwrite=overwrite) as aside:
-        Picture.fromarray(outlined(grey, numbers)).save(aside, "PNG")
-    return path, len(objects)
-
-
-def stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Intensities as grey values, between their 1st and 99.8th percentile; what is no finite number becomes black."""
-    finite = np.isfinite(values)
-    low, high = np.percentile(values[finite], (1, 99.8)) if finite.any() else (0.0, 1.0)
-    shown = np.where(finite, values, low)
-    return np.rint(np.clip((shown - low) / max(high - low, 1e-12), 0, 1) * 255).astype(np.uint8)
-
-
-def outlined(grey: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """A grey picture (y, x) with the outline of every object in one of some colours, (y, x, 3)."""
-    near = np.pad(numbers, 1, mode="edge")
-    edge = np.zeros(numbers.shape, bool)
-    for other in (near[:-2, 1:-1], near[2:, 1:-1], near[1:-1, :-2], near[1:-1, 2:]):
-        edge |= numbers != other
-    picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
-    colors = np.array([tuple(bytes.fromhex(c)) for c in PALETTE], np.uint8)
-    here = edge & (numbers > 0)
-    picture[here] = colors[(numbers[here] - 1) % len(colors)]
-    return picture
-
-
-def write_masks(
-    probabilities: ArrayImage, out: str | Path, rule: Rule, inputs: Inputs | None = None, *, overwrite: bool = False
-) -> tuple[Path, ...]:
-    """Write where each class reaches the threshold, 1 or 0, before anything is joined: OUT/masks/CLASS.ome.zarr."""
-    folder = Path(out) / "masks"
-    files: list[Path] = []
-    for channel, name in enumerate(safe_names(probabilities.channel_names)):
-        mask = _Mask(probabilities, (inputs or Inputs()).ignore, replace(rule.foreground, channel=channel, core=None))
-        files += write_image(mask, folder / f"{name}.ome.zarr", overwrite=overwrite)
-    return tuple(files)
-
-
-@dataclass(frozen=True, eq=False)
-class _Mask(View):
-    """Where a class counts, an Image of 0 and 1."""
-
-    ignore: Image | None
-    foreground: Foreground
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8)
-
-    @property
-    def axes(self) -> str:
-        return self.image.axes.replace("c", "")
-
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        return (self.image.channel_names[self.foreground.channel],)
-
-    def read(self, region: Region) -> NDArray[np.float32]:
-        """(1, *spatial) float32."""
-        return masks(Volume(self.image, self.ignore), self.foreground, region)[0][np.newaxis].astype(np.float32)

@@ -122,7 +122,8 @@ def segment(
     from brushwork.io import open_image
     from brushwork.measure import Measurements
     from brushwork.objects import Rule
-    from brushwork.segmenting import FLAG, segment, write_masks, write_preview
+    from brushwork.previews import write_masks, write_preview
+    from brushwork.segmenting import FLAG, segment
     from brushwork.splitting import Splitting
 
     image = open_image(probabilities, axes=axes, level=o.level_of(level), pixel_size=o.pixel_size_of(pixel_size))

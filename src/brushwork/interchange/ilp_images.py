@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from brushwork.blocks import Region
 from brushwork.errors import InputError
-from brushwork.image import AXES, SPATIAL, ArrayImage, Image, View, part_of
+from brushwork.image import AXES, SPATIAL, ArrayImage, Image, MaskView, part_of
 from brushwork.interchange.guarded_hdf5 import COMPRESSION, SMALL, dataset, guarded
 from brushwork.interchange.ilp import WANTED, IlpDataset, IlpLabels, IlpProject
 from brushwork.io import open_image
@@ -360,18 +360,10 @@ def labels_on(image: Image, found: IlpLabels) -> Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut(View):
+class LeftOut(MaskView):
     """A prediction mask turned round: 1 where every channel of the mask is 0, which ilastik does not predict."""
 
     image: ArrayImage
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8)
-
-    @property
-    def axes(self) -> str:
-        return self.image.axes.replace("c", "")
 
     @property
     def channel_names(self) -> tuple[str, ...]:
